@@ -7,10 +7,8 @@ use std::time::Duration;
 
 use hickory_proto::op::{Edns, Message, MessageType, OpCode, Query, ResponseCode};
 use hickory_proto::rr::{Name, RData, RecordType};
-use podlocal_harness::model::cluster_dns::{
-    ClusterDns, Faults, PodRecords, Service, Transport, World, answer,
-};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use podlocal_harness::loopback::client::exchange;
+use podlocal_harness::model::cluster_dns::{ClusterDns, Faults, Service, Transport, World, answer};
 use tokio::net::{TcpStream, UdpSocket};
 use tokio::time::timeout;
 
@@ -137,12 +135,6 @@ fn the_question_keeps_its_spelling_and_so_does_the_owner_of_the_answer() {
 }
 
 #[test]
-fn pod_names_do_not_exist_where_they_are_disabled() {
-    let world = World::example().pods(PodRecords::Disabled);
-    assert_eq!(ask(&world, "10-244-0-9.default.pod.cluster.local.", RecordType::A), "NXDOMAIN");
-}
-
-#[test]
 fn types_of_private_use_pass_byte_for_byte() {
     let response = answer(&World::example(), &query("raw.example.com.", RecordType::from(65280)));
     let RData::Unknown { rdata, .. } = &response.answers[0].data else { panic!("{response}") };
@@ -163,12 +155,7 @@ async fn over_udp(dns: &ClusterDns, query: &Message) -> Option<Message> {
 
 async fn over_tcp(dns: &ClusterDns, query: &Message) -> Message {
     let mut stream = TcpStream::connect(dns.address()).await.unwrap();
-    let query = query.to_vec().unwrap();
-    stream.write_u16(u16::try_from(query.len()).unwrap()).await.unwrap();
-    stream.write_all(&query).await.unwrap();
-    let mut response = vec![0; usize::from(stream.read_u16().await.unwrap())];
-    stream.read_exact(&mut response).await.unwrap();
-    Message::from_vec(&response).unwrap()
+    Message::from_vec(&exchange(&mut stream, &query.to_vec().unwrap()).await.unwrap()).unwrap()
 }
 
 #[tokio::test]

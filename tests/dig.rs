@@ -5,10 +5,10 @@ use std::sync::Arc;
 
 use libtest_mimic::{Arguments, Completion, Failed, Trial};
 use podlocal_harness::failure::{Failure, WithContext};
+use podlocal_harness::loopback::proxy::Proxy;
+use podlocal_harness::loopback::tier::FREE;
 use podlocal_harness::model::cluster_dns::{ClusterDns, World};
 use podlocal_harness::programs::Programs;
-use tokio::io::{AsyncBufReadExt, BufReader};
-use tokio::process::{Child, Command as AsyncCommand};
 use tokio::runtime::Runtime;
 
 /// The questions: name, type.
@@ -65,8 +65,7 @@ struct Fixture {
     /// Keeps both sockets served.
     _runtime: Runtime,
     upstream: ClusterDns,
-    proxy: u16,
-    _child: Child,
+    proxy: Proxy,
 }
 
 impl Fixture {
@@ -75,19 +74,18 @@ impl Fixture {
         if Command::new("dig").arg("-v").stdout(Stdio::null()).stderr(Stdio::null()).status().is_err() {
             return Ok(None);
         }
-        let programs = Programs::build()?;
-        let runtime = Runtime::new().with_context(|| "starting a tokio runtime".to_owned())?;
-        let anywhere = "127.0.0.1:0".parse().with_context(|| "an address".to_owned())?;
-        let upstream = runtime.block_on(ClusterDns::start(World::example(), anywhere))?;
-        let (child, proxy) = runtime.block_on(start(&programs, &upstream))?;
-        Ok(Some(Self { _runtime: runtime, upstream, proxy, _child: child }))
+        let sidecar = Programs::build_sidecar()?;
+        let runtime = Runtime::new().with_context("starting a tokio runtime")?;
+        let upstream = runtime.block_on(ClusterDns::start(World::example(), FREE))?;
+        let proxy = runtime.block_on(Proxy::start(&sidecar, upstream.address(), &[]))?;
+        Ok(Some(Self { _runtime: runtime, upstream, proxy }))
     }
 
     /// Sends every question with these flags to both, and compares the answers.
     fn compare(&self, way: &[&str]) -> Result<(), Failed> {
         for (name, kind) in QUESTIONS {
             let direct = dig(self.upstream.address().port(), name, kind, way)?;
-            let proxied = dig(self.proxy, name, kind, way)?;
+            let proxied = dig(self.proxy.dns.port(), name, kind, way)?;
             if direct.is_empty() || direct != proxied {
                 let asked = format!("dig {name} {kind} {}", way.join(" "));
                 return Err(
@@ -99,41 +97,13 @@ impl Fixture {
     }
 }
 
-/// Starts a proxy on a free port, and returns the port.
-async fn start(programs: &Programs, upstream: &ClusterDns) -> Result<(Child, u16), Failure> {
-    let mut command = AsyncCommand::new(&programs.sidecar);
-    command.args(["--listen", "127.0.0.1:0", "--admin-port", "0"]);
-    command.args(["--upstream", &upstream.address().to_string()]).env_clear();
-    command.stderr(Stdio::piped()).kill_on_drop(true);
-    let mut child = command.spawn().with_context(|| "starting the proxy".to_owned())?;
-    let log = child.stderr.take().ok_or_else(|| Failure::new("the proxy has no log"))?;
-    let mut lines = BufReader::new(log).lines();
-    while let Some(line) = lines.next_line().await.with_context(|| "reading the proxy's log".to_owned())? {
-        let port =
-            line.split_once("dns=[127.0.0.1:").and_then(|(_, rest)| rest.split_once(']')?.0.parse().ok());
-        if let Some(port) = port {
-            return Ok((child, port));
-        }
-    }
-    Err(Failure::new("the proxy ended without saying where it listens"))
-}
-
 /// The output of dig without the parts that may differ: ids, times, TTLs (a cache decreases them), the order
 /// of records (servers rotate them), the EDNS size (it applies to one hop).
 fn dig(port: u16, name: &str, kind: &str, way: &[&str]) -> Result<String, Failed> {
     let port = port.to_string();
     let output = Command::new("dig")
-        .args([
-            "@127.0.0.1",
-            "-p",
-            &port,
-            "+tries=1",
-            "+timeout=10",
-            "+nostats",
-            "+nocmd",
-            "+nocookie",
-            "+nottlid",
-        ])
+        .args(["@127.0.0.1", "-p", &port, "+tries=1", "+timeout=10"])
+        .args(["+nostats", "+nocmd", "+nocookie", "+nottlid"])
         .args(way)
         .args([name, kind])
         .output()?;

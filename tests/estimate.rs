@@ -47,19 +47,13 @@ async fn a_cold_lookup_costs_the_number_of_queries_in_the_model() -> Result<(), 
         assert_eq!(dns.counts().total(), model.direct, "{case}: {}", dns.counts());
 
         let dns = ClusterDns::start(World::example(), FREE).await?;
-        let (ndots_flag, search_flag, assist_flag) =
-            (table::NDOTS.flag(), table::SEARCH.flag(), table::LOCAL_NXDOMAIN.flag());
-        let (number, list_text) = (ndots.to_string(), list.join(","));
         let flags = [
-            &ndots_flag,
-            number.as_str(),
-            &search_flag,
-            &list_text,
-            &assist_flag,
-            local_nxdomain.name(),
-            "--namespace",
-            "default",
+            [table::NDOTS.flag(), ndots.to_string()],
+            [table::SEARCH.flag(), list.join(",")],
+            [table::LOCAL_NXDOMAIN.flag(), local_nxdomain.name().to_owned()],
+            [table::NAMESPACE.flag(), "default".to_owned()],
         ];
+        let flags: Vec<&str> = flags.iter().flatten().map(String::as_str).collect();
         let proxy = Proxy::start(&program, dns.address(), &flags).await?;
         look_up(proxy.dns, &list, ndots).await?;
         let asked = settled(&dns, model.proxied).await;

@@ -1,69 +1,26 @@
-//! Faults around a sidecar: its upstream restarts or is down, time jumps, file descriptors run out.
+//! Faults around a sidecar: time jumps, file descriptors run out. `tests/cluster/faults` has those of its upstream.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 use std::time::Duration;
 
 use futures_util::future::join_all;
-use hickory_proto::op::ResponseCode;
 use nix::sys::signal::Signal;
 use podlocal_harness::failure::{Failure, WithContext};
-use podlocal_harness::loopback::client::{LookupResult, ask};
+use podlocal_harness::loopback::client::ask;
 use podlocal_harness::loopback::proxy::Proxy;
 use podlocal_harness::loopback::upstream::Upstream;
 use podlocal_harness::programs::Programs;
 use tokio::net::TcpStream;
 use tokio::time::sleep;
 
-#[tokio::test]
-async fn no_lookup_fails_while_the_upstream_restarts_under_load() -> Result<(), Failure> {
-    let (mut upstream, proxy) = stage(3600).await?;
-    let dns = proxy.dns;
-    let lookups = (0..200_u64).map(|number| async move {
-        sleep(Duration::from_millis(number * 5)).await;
-        ask(dns, &format!("name-{number}.example.com")).await
-    });
-    let restart = async {
-        sleep(Duration::from_millis(300)).await;
-        upstream.close().await;
-        sleep(Duration::from_millis(400)).await;
-        upstream.open().await
-    };
-    let (seen, restarted) = tokio::join!(join_all(lookups), restart);
-    restarted?;
-    let seen: Vec<LookupResult> = seen.into_iter().collect::<Result<_, _>>()?;
-    let failed: Vec<_> = seen.iter().enumerate().filter(|(_, seen)| !seen.is_answered()).collect();
-    assert!(failed.is_empty(), "{failed:?}");
-    Ok(())
-}
-
-#[tokio::test]
-async fn without_an_upstream_known_names_resolve_and_new_ones_fail_in_time() -> Result<(), Failure> {
-    let (mut upstream, proxy) = stage(1).await?;
-    assert!(ask(proxy.dns, "known.example.com").await?.is_answered());
-    upstream.close().await;
-    sleep(Duration::from_millis(1100)).await;
-    assert!(
-        ask(proxy.dns, "known.example.com").await?.is_answered(),
-        "an expired answer is better than none"
-    );
-    // Within the 5 s of glibc's time-out, so that the client gets the SERVFAIL.
-    let code = ask(proxy.dns, "new.example.com").await?.response.map(|seen| seen.metadata.response_code);
-    assert_eq!(code, Some(ResponseCode::ServFail));
-    upstream.open().await?;
-    let mut attempts = 0;
-    while !ask(proxy.dns, &format!("later-{attempts}.example.com")).await?.is_answered() {
-        attempts += 1;
-        assert!(attempts < 10, "the upstream is back and not used");
-    }
-    Ok(())
-}
-
 /// For a stopped process the clock jumps: a suspended machine, a frozen cgroup, a debugger. The wall clock is
 /// not read at all (`tests/repository.rs`).
 #[tokio::test]
 async fn expired_answers_are_refetched_after_a_clock_jump() -> Result<(), Failure> {
-    let (upstream, proxy) = stage(2).await?;
+    let upstream = Upstream::start(1).await?;
+    upstream.change(|behaviour| behaviour.ttl = 2);
+    let proxy = Proxy::start(&Programs::build()?.sidecar, upstream.address, &[]).await?;
     assert!(ask(proxy.dns, "www.example.com").await?.is_answered());
     proxy.signal(Signal::SIGSTOP)?;
     let dns = proxy.dns;
@@ -85,11 +42,11 @@ async fn expired_answers_are_refetched_after_a_clock_jump() -> Result<(), Failur
 
 #[tokio::test]
 async fn without_descriptors_known_names_resolve_and_new_ones_resolve_later() -> Result<(), Failure> {
-    let folder = tempfile::tempdir().with_context(|| "creating a folder".to_owned())?;
+    let folder = tempfile::tempdir().with_context("creating a folder")?;
     let script = folder.path().join("sidecar");
     let text = format!("#!/bin/sh\nulimit -n 24\nexec {} \"$@\"\n", Programs::build()?.sidecar.display());
-    fs::write(&script, text).with_context(|| "writing a script".to_owned())?;
-    fs::set_permissions(&script, fs::Permissions::from_mode(0o755)).with_context(|| "its mode".to_owned())?;
+    fs::write(&script, text).with_context("writing a script")?;
+    fs::set_permissions(&script, fs::Permissions::from_mode(0o755)).with_context("its mode")?;
     let upstream = Upstream::start(1).await?;
     let proxy = Proxy::start(&script, upstream.address, &[]).await?;
     assert!(ask(proxy.dns, "known.example.com").await?.is_answered());
@@ -113,12 +70,4 @@ async fn without_descriptors_known_names_resolve_and_new_ones_resolve_later() ->
         assert!(attempts < 100, "descriptors are there again, and not used");
     }
     Ok(())
-}
-
-/// An upstream whose answers have this TTL in seconds, and a proxy in front of it.
-async fn stage(ttl: u32) -> Result<(Upstream, Proxy), Failure> {
-    let upstream = Upstream::start(1).await?;
-    upstream.change(|behaviour| behaviour.ttl = ttl);
-    let proxy = Proxy::start(&Programs::build()?.sidecar, upstream.address, &[]).await?;
-    Ok((upstream, proxy))
 }

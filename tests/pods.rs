@@ -15,8 +15,6 @@ use serde_json::{Value, json};
 
 fn main() -> ExitCode {
     testbed::run(tests![
-        an_injected_pod_resolves_the_same_names_with_fewer_queries,
-        an_injected_pod_asks_only_its_sidecar,
         with_ndots_5_the_sidecar_sends_four_queries_then_two_then_none,
         port_53_needs_the_sysctl_and_nothing_else,
         a_pod_with_an_unusable_admin_port_starts_with_the_default,
@@ -52,61 +50,6 @@ async fn look_up(running: &Running, words: &[&str]) -> Result<Vec<Lookup>, Failu
     let lookups = Lookup::read_all(&executed.output);
     assert!(executed.exit.is_success(), "{words:?}: {executed:?}\n{}", running.status().describe());
     Ok(lookups)
-}
-
-async fn an_injected_pod_resolves_the_same_names_with_fewer_queries(testbed: Testbed) -> Result<(), Failure> {
-    let words = [
-        "kubernetes.default",
-        "web",
-        "db.prod",
-        "db.prod.svc",
-        "db.prod.svc.cluster.local",
-        "db.prod.svc.cluster.local.",
-        "rank-0.peers",
-        "www.example.com",
-        "api.example.com.",
-        "alias.example.com",
-        "v6.example.com",
-        "store",
-        "--expect-missing",
-        "missing.example.com",
-        "--expect-missing",
-        "nobody",
-    ];
-    let (direct, injected) = (testbed.cluster().await?, testbed.cluster_with_webhook().await?);
-    let mut answers = Vec::new();
-    for cluster in [&direct, &injected] {
-        let running = cluster.create(sleeping_pod(), "default").await?;
-        running.wait_until_started("app").await?;
-        let lookups = look_up(&running, &words).await?;
-        let addresses: Vec<_> = lookups
-            .into_iter()
-            .map(|mut lookup| {
-                lookup.addresses.sort();
-                lookup.addresses.dedup();
-                (lookup.name, lookup.addresses)
-            })
-            .collect();
-        answers.push(addresses);
-    }
-    assert_eq!(answers[0], answers[1]);
-    let (before, after) = (direct.dns.counts(), injected.dns.counts());
-    assert!(after.total() < before.total(), "before\n{before}\nafter\n{after}");
-    Ok(())
-}
-
-async fn an_injected_pod_asks_only_its_sidecar(testbed: Testbed) -> Result<(), Failure> {
-    let cluster = testbed.cluster_with_webhook().await?;
-    let running = cluster.create(sleeping_pod(), "default").await?;
-    running.wait_until_started("app").await?;
-    let resolv_conf = running.execute("app", &["cat", "/etc/resolv.conf"]).await?.output;
-    let nameservers: Vec<_> = resolv_conf.lines().filter(|line| line.starts_with("nameserver")).collect();
-    assert_eq!(nameservers, ["nameserver 127.0.0.1"], "{resolv_conf}");
-    look_up(&running, &["www.example.com"]).await?;
-    let once = cluster.dns.counts();
-    look_up(&running, &["www.example.com", "www.example.com"]).await?;
-    assert_eq!(cluster.dns.counts(), once, "cached answers cause no query");
-    Ok(())
 }
 
 async fn with_ndots_5_the_sidecar_sends_four_queries_then_two_then_none(

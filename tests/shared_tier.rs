@@ -16,6 +16,7 @@ use podlocal_harness::loopback::tier::{FREE, ONE_SOURCE, sidecars, tier};
 use podlocal_harness::loopback::upstream::Upstream;
 use podlocal_harness::model::cluster_dns::{ClusterDns, World};
 use podlocal_harness::programs::Programs;
+use tokio::net::TcpStream;
 use tokio::time::{interval, timeout};
 
 /// The addresses of two pods.
@@ -104,12 +105,10 @@ async fn after_sigterm_a_tier_is_unready_drains_and_exits_with_0() -> Result<(),
             beat.tick().await;
         }
     };
-    timeout(Duration::from_secs(2), is_unready).await.with_context(|| "waiting for /readyz".to_owned())?;
+    timeout(Duration::from_secs(2), is_unready).await.with_context("waiting for /readyz")?;
     assert!(ask(tier.dns, "cold.example.com").await?.is_answered(), "over UDP");
-    let mut connection = connect_from(ONE, tier.dns).await.with_context(|| "connecting".to_owned())?;
-    let message =
-        question("www.example.com", RecordType::A)?.to_vec().with_context(|| "a question".to_owned())?;
-    exchange(&mut connection, &message).await.with_context(|| "sending a query over TCP".to_owned())?;
+    let mut connection = connect_from(ONE, tier.dns).await.with_context("connecting")?;
+    over_tcp(&mut connection).await?;
     assert_eq!(tier.wait_for_exit().await?, Some(0));
     Ok(())
 }
@@ -130,31 +129,29 @@ async fn a_source_outside_the_allowed_networks_gets_no_answer() -> Result<(), Fa
 #[tokio::test]
 async fn tcp_connections_are_limited_per_source() -> Result<(), Failure> {
     let (_upstream, tier) = stage(&["--max-tcp-connections-per-source", "2"]).await?;
-    let message =
-        question("www.example.com", RecordType::A)?.to_vec().with_context(|| "a question".to_owned())?;
     let mut held = Vec::new();
     for _ in 0..2 {
-        let mut connection = connect_from(ONE, tier.dns).await.with_context(|| "connecting".to_owned())?;
-        exchange(&mut connection, &message).await.with_context(|| "sending a query over TCP".to_owned())?;
+        let mut connection = connect_from(ONE, tier.dns).await.with_context("connecting")?;
+        over_tcp(&mut connection).await?;
         held.push(connection);
     }
     assert!(!is_closed(OTHER, tier.dns).await?);
     let [first, second] = &mut held[..] else { return Err(Failure::new("two connections are held")) };
     assert!(!is_closed(ONE, tier.dns).await?, "it replaces the connection that has been idle longest");
-    assert!(exchange(first, &message).await.is_err());
-    exchange(second, &message)
-        .await
-        .with_context(|| "sending a query over the other connection".to_owned())?;
-    Ok(())
+    assert!(over_tcp(first).await.is_err());
+    over_tcp(second).await.map(drop)
+}
+
+async fn over_tcp(connection: &mut TcpStream) -> Result<Vec<u8>, Failure> {
+    let message = question("www.example.com", RecordType::A)?.to_vec().with_context("a question")?;
+    exchange(connection, &message).await.with_context("sending a query over TCP")
 }
 
 /// Whether the tier closes a new connection from this source instead of sending an answer.
 async fn is_closed(source: Ipv4Addr, server: SocketAddr) -> Result<bool, Failure> {
-    let message =
-        question("www.example.com", RecordType::A)?.to_vec().with_context(|| "a question".to_owned())?;
     let Ok(mut connection) = connect_from(source, server).await else { return Ok(true) };
-    let answer = timeout(Duration::from_secs(5), exchange(&mut connection, &message)).await;
-    Ok(answer.with_context(|| "sending a query over TCP".to_owned())?.is_err())
+    let answer = timeout(Duration::from_secs(5), over_tcp(&mut connection)).await;
+    Ok(answer.with_context("sending a query over TCP")?.is_err())
 }
 
 #[tokio::test]

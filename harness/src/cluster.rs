@@ -20,7 +20,7 @@ use http_body_util::BodyExt as _;
 use kube::Client;
 use kube::api::{Api, DynamicObject, ListParams, Patch, PatchParams};
 use kube::core::{ApiResource, GroupVersionKind};
-use serde_json::Value;
+use serde_json::{Value, json};
 use tokio::io::AsyncWriteExt as _;
 use tokio::process::Command;
 use tokio::time::{Instant, sleep};
@@ -63,11 +63,8 @@ impl Cluster {
         }
         // Fails only when the program has already installed a provider.
         let _ = rustls::crypto::ring::default_provider().install_default();
-        let client = Client::try_default().await.with_context(|| "reading KUBECONFIG".to_owned())?;
-        client
-            .apiserver_version()
-            .await
-            .with_context(|| "asking the API server for its version".to_owned())?;
+        let client = Client::try_default().await.with_context("reading KUBECONFIG")?;
+        client.apiserver_version().await.with_context("asking the API server for its version")?;
         Ok(Self { client })
     }
 
@@ -196,6 +193,11 @@ pub async fn eventually<T>(
 pub fn name_of(object: &Value) -> &str {
     let metadata = &object["metadata"];
     metadata["name"].as_str().or_else(|| metadata["generateName"].as_str()).unwrap_or_default()
+}
+
+/// A new object with a `spec`.
+pub fn object(api_version: &str, kind: &str, name: &str, spec: &Value) -> Value {
+    json!({ "apiVersion": api_version, "kind": kind, "metadata": { "name": name }, "spec": spec })
 }
 
 async fn run(mut command: Command, input: &str) -> Result<String, Failure> {

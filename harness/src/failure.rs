@@ -36,15 +36,40 @@ impl Error for Failure {
     }
 }
 
-/// Adds the name of the failed operation to the error of a `Result`.
+/// Adds the name of the failed operation to the error of a `Result`, or to an absent value.
 pub trait WithContext<T> {
     /// The failure reads "`operation`: cause", so `operation` is written like "writing /etc/hosts".
-    fn with_context(self, operation: impl FnOnce() -> String) -> Result<T, Failure>;
+    fn with_context(self, operation: impl Operation) -> Result<T, Failure>;
 }
 
 impl<T, E: Into<Box<dyn Error + Send + Sync>>> WithContext<T> for Result<T, E> {
-    fn with_context(self, operation: impl FnOnce() -> String) -> Result<T, Failure> {
-        self.map_err(|cause| Failure { operation: operation(), cause: Some(cause.into()) })
+    fn with_context(self, operation: impl Operation) -> Result<T, Failure> {
+        self.map_err(|cause| Failure { operation: operation.text(), cause: Some(cause.into()) })
+    }
+}
+
+/// An absent value is a failure without a cause: the text says what is missing.
+impl<T> WithContext<T> for Option<T> {
+    fn with_context(self, sentence: impl Operation) -> Result<T, Failure> {
+        self.ok_or_else(|| Failure::new(sentence.text()))
+    }
+}
+
+/// The name of an operation: a constant, or a function that makes the text after a failure.
+pub trait Operation {
+    /// The text.
+    fn text(self) -> String;
+}
+
+impl Operation for &str {
+    fn text(self) -> String {
+        self.to_owned()
+    }
+}
+
+impl<F: FnOnce() -> String> Operation for F {
+    fn text(self) -> String {
+        self()
     }
 }
 
@@ -56,8 +81,8 @@ mod tests {
     #[test]
     fn a_failure_prints_every_cause_once() {
         let inner: Result<(), Failure> =
-            Err::<(), _>(io::Error::other("no space")).with_context(|| "writing hosts".to_owned());
-        let outer = inner.with_context(|| "making the pod".to_owned()).unwrap_err();
+            Err::<(), _>(io::Error::other("no space")).with_context("writing hosts");
+        let outer = inner.with_context("making the pod").unwrap_err();
         assert_eq!(outer.to_string(), "making the pod: writing hosts: no space");
     }
 }

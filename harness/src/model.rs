@@ -11,6 +11,7 @@
 //!   lookup        the output of the program `lookup`, the application in pods
 //!   cluster       all of these together, for one test or one arm of an experiment
 //!   comparison    the same pods on the model and on a real node
+//!   daemon        a program of the product as a process on the node
 //!   testbed       runs integration tests on a node
 //!   network       links, bridges and addresses of the node
 //! ```
@@ -20,6 +21,7 @@ pub mod cluster;
 pub mod cluster_dns;
 pub mod cluster_tier;
 pub mod comparison;
+mod daemon;
 pub mod job;
 pub mod lookup;
 pub mod network;

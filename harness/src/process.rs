@@ -48,7 +48,7 @@ pub struct Machine {
 impl Machine {
     /// Takes a sample.
     pub fn now() -> Result<Self, Failure> {
-        let stat = fs::read_to_string("/proc/stat").with_context(|| "reading /proc/stat".to_owned())?;
+        let stat = fs::read_to_string("/proc/stat").with_context("reading /proc/stat")?;
         // The sums over all cores, in hundredths of a second: user, nice, system, idle, iowait, irq, softirq,
         // steal.
         let line = stat.lines().next().unwrap_or_default();
@@ -70,7 +70,7 @@ impl Machine {
 
 /// The number of datagrams that the IPv4 sockets of a local port dropped (proc_pid_net(5), `udp`).
 pub fn datagrams_dropped(port: u16) -> Result<u64, Failure> {
-    let text = fs::read_to_string("/proc/net/udp").with_context(|| "reading /proc/net/udp".to_owned())?;
+    let text = fs::read_to_string("/proc/net/udp").with_context("reading /proc/net/udp")?;
     let ending = format!(":{port:04X}");
     let of_port = |line: &&str| line.split_whitespace().nth(1).is_some_and(|local| local.ends_with(&ending));
     let lines = text.lines().filter(of_port);
@@ -79,8 +79,7 @@ pub fn datagrams_dropped(port: u16) -> Result<u64, Failure> {
 
 /// The cores that this thread may use.
 pub fn cores() -> Result<Vec<usize>, Failure> {
-    let allowed =
-        sched_getaffinity(Pid::from_raw(0)).with_context(|| "reading the allowed cores".to_owned())?;
+    let allowed = sched_getaffinity(Pid::from_raw(0)).with_context("reading the allowed cores")?;
     Ok((0..CpuSet::count()).filter(|core| allowed.is_set(*core).unwrap_or(false)).collect())
 }
 
@@ -134,7 +133,7 @@ impl Drop for Confined {
 }
 
 fn confine(cores: &CpuSet) -> Result<(), Failure> {
-    let threads = fs::read_dir("/proc/self/task").with_context(|| "reading /proc/self/task".to_owned())?;
+    let threads = fs::read_dir("/proc/self/task").with_context("reading /proc/self/task")?;
     let ids = threads.flatten().filter_map(|thread| thread.file_name().to_str()?.parse().ok());
     for id in ids {
         // A thread may have ended in the meantime.

@@ -15,7 +15,7 @@ pub(crate) fn tests() -> Vec<Test> {
 }
 
 async fn no_attack_restarts_anything_or_fails_a_lookup_of_another_pod(_: Context) -> Result<(), Failure> {
-    let running = || "running attacks".to_owned();
+    let running = "running attacks";
     let mut attacks = Command::new(Programs::build_attacks()?);
     let output =
         attacks.args(["--seconds", SECONDS]).kill_on_drop(true).output().await.with_context(running)?;

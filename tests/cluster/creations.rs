@@ -52,7 +52,7 @@ impl Creations {
         self.is_over.store(true, Ordering::SeqCst);
         let mut creations = Vec::new();
         for creator in self.creators {
-            creations.extend(creator.await.with_context(|| "creating pods".to_owned())??);
+            creations.extend(creator.await.with_context("creating pods")??);
         }
         let first = creations.iter().map(|creation| creation.begin).fold(f64::INFINITY, f64::min);
         let missed = creations.iter().filter(|creation| !creation.is_injected);

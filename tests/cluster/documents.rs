@@ -60,9 +60,8 @@ async fn commands_of_the_documents_for_a_cluster_run(context: Context) -> Result
 
 /// Runs every block, and returns one text for each failure.
 async fn run_all() -> Result<Vec<String>, Failure> {
-    let folder = tempfile::tempdir().with_context(|| "creating a directory".to_owned())?;
-    for entry in read_dir(root()).with_context(|| "reading the root of the repository".to_owned())?.flatten()
-    {
+    let folder = tempfile::tempdir().with_context("creating a directory")?;
+    for entry in read_dir(root()).with_context("reading the root of the repository")?.flatten() {
         let link = folder.path().join(entry.file_name());
         symlink(entry.path(), &link).with_context(|| format!("linking {}", link.display()))?;
     }
@@ -82,8 +81,7 @@ async fn run(block: &str, folder: &Path) -> Result<(), Failure> {
     let program = check::program()?;
     let own = program.parent().map(Path::to_owned);
     let path = env::var_os("PATH").unwrap_or_default();
-    let path = env::join_paths(own.into_iter().chain(env::split_paths(&path)))
-        .with_context(|| "making PATH".to_owned())?;
+    let path = env::join_paths(own.into_iter().chain(env::split_paths(&path))).with_context("making PATH")?;
     let mut command = Command::new("sh");
     command
         .args(["-euc", &block])
@@ -93,7 +91,7 @@ async fn run(block: &str, folder: &Path) -> Result<(), Failure> {
         .kill_on_drop(true);
     let output =
         timeout(LONGEST, command.output()).await.with_context(|| format!("{block}within {LONGEST:?}"))?;
-    let output = output.with_context(|| "running sh".to_owned())?;
+    let output = output.with_context("running sh")?;
     if output.status.success() {
         return Ok(());
     }

@@ -13,8 +13,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use podlocal_harness::cluster::client::{Libc, Lookup, SLEEP, pod, pod_spec};
-use podlocal_harness::cluster::eventually;
 use podlocal_harness::cluster::namespace::Namespace;
+use podlocal_harness::cluster::{eventually, object};
 use podlocal_harness::failure::Failure;
 use podlocal_settings::names::{INJECT_DISABLED, INJECT_LABEL};
 use serde_json::{Value, json};
@@ -151,9 +151,7 @@ async fn create_services(namespace: &Namespace) -> Result<(), Failure> {
         ("ranks", headless("ranks")),
         ("outside", json!({ "type": "ExternalName", "externalName": "www.example.com" })),
     ] {
-        let service =
-            json!({ "apiVersion": "v1", "kind": "Service", "metadata": { "name": name }, "spec": spec });
-        namespace.apply(service).await?;
+        namespace.apply(object("v1", "Service", name, &spec)).await?;
     }
     Ok(())
 }
@@ -163,14 +161,7 @@ fn ranks() -> Value {
     let labels = json!({ "app": "ranks" });
     let mut spec = pod_spec(Libc::Glibc, &SLEEP);
     spec["restartPolicy"] = json!("Always");
-    json!({
-        "apiVersion": "apps/v1",
-        "kind": "StatefulSet",
-        "metadata": { "name": "ranks" },
-        "spec": {
-            "serviceName": "ranks",
-            "selector": { "matchLabels": labels },
-            "template": { "metadata": { "labels": labels }, "spec": spec },
-        },
-    })
+    let template = json!({ "metadata": { "labels": labels }, "spec": spec });
+    let spec = json!({ "serviceName": "ranks", "selector": { "matchLabels": labels }, "template": template });
+    object("apps/v1", "StatefulSet", "ranks", &spec)
 }

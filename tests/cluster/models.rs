@@ -16,9 +16,8 @@ use podlocal_harness::cluster::client::{Libc, SLEEP, pod};
 use podlocal_harness::cluster::coredns::CoreDns;
 use podlocal_harness::cluster::dns::{OwnDns, Zone};
 use podlocal_harness::cluster::namespace::Namespace;
-use podlocal_harness::cluster::{eventually, name_of};
+use podlocal_harness::cluster::{eventually, name_of, object};
 use podlocal_harness::failure::{Failure, WithContext as _};
-use podlocal_harness::metrics::sum;
 use podlocal_harness::model::comparison::{DNS, Outcome, POD, PodScenario, Scenario, lookup_result};
 use podlocal_harness::programs::Programs;
 use podlocal_settings::names::{CONTAINER_NAME, INJECT_DISABLED, INJECT_ENABLED, INJECT_LABEL};
@@ -44,9 +43,6 @@ const NAMES: [&str; 5] = [
     "no.such.name.default.svc.cluster.local",
     OUTSIDE,
 ];
-
-/// The port of CoreDNS's metrics in the Corefile of every distribution.
-const COREDNS_METRICS: u16 = 9153;
 
 /// The number of runs before a different number of queries is a failure: on a busy machine an answer may take
 /// so long that the sidecar retransmits.
@@ -83,18 +79,14 @@ async fn compare(namespace: &Namespace) -> Result<Option<String>, Failure> {
     let real = run_on_cluster(&scenario, namespace, &dns).await?;
     let found = real.iter().flat_map(|outcome| &outcome.lookups).find(|(name, _)| name == OUTSIDE);
     let addresses = found.and_then(|(_, found)| found.clone().ok());
-    let addresses = addresses.ok_or_else(|| Failure::new(format!("cluster DNS does not find {OUTSIDE}")))?;
+    let addresses = addresses.with_context(|| format!("cluster DNS does not find {OUTSIDE}"))?;
     scenario.outside = addresses.into_iter().map(|address| (OUTSIDE.to_owned(), address)).collect();
     let model = run_on_model(&scenario).await?;
     let mut differences = Vec::new();
     for ((pod, real), model) in scenario.pods.iter().zip(real).zip(model) {
         let name = name_of(&pod.pod);
-        let numbers = format!(
-            "{name}: {} queries for {} names, on the model {}",
-            real.queries,
-            pod.names.len(),
-            model.queries
-        );
+        let (queries, names) = (real.queries, pod.names.len());
+        let numbers = format!("{name}: {queries} queries for {names} names, on the model {}", model.queries);
         eprintln!("{numbers}");
         differences.extend((real.queries != model.queries).then_some(numbers));
         if let Some(difference) = difference("", &stored(&model), &stored(&real)) {
@@ -109,19 +101,13 @@ async fn compare(namespace: &Namespace) -> Result<Option<String>, Failure> {
 /// A pod with the default DNS configuration, one that asks the separate CoreDNS directly, and one that asks
 /// it through the sidecar.
 async fn scenario(namespace: &Namespace) -> Result<Scenario, Failure> {
-    let service = json!({
-        "apiVersion": "v1", "kind": "Service", "metadata": { "name": "web" }, "spec": { "ports": [{ "port": 80 }] },
-    });
+    let service = object("v1", "Service", "web", &json!({ "ports": [{ "port": 80 }] }));
     let web = namespace.apply(service).await?.object;
     let kubernetes = Namespace { cluster: namespace.cluster.clone(), name: "default".to_owned() };
     let kubernetes = kubernetes.get("v1", "Service", "kubernetes").await?;
     let services = [web, kubernetes].map(|service| {
-        let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
-        (
-            text(&service["metadata"]["name"]),
-            text(&service["metadata"]["namespace"]),
-            text(&service["spec"]["clusterIP"]),
-        )
+        let text = |field| service.pointer(field).and_then(Value::as_str).unwrap_or_default().to_owned();
+        (text("/metadata/name"), text("/metadata/namespace"), text("/spec/clusterIP"))
     });
 
     let zone = "cluster.local";
@@ -166,7 +152,7 @@ async fn node_searches(namespace: &Namespace) -> Result<Vec<String>, Failure> {
 
 async fn run_on_model(scenario: &Scenario) -> Result<Vec<Outcome>, Failure> {
     let program = tokio::task::spawn_blocking(Programs::build_model_node);
-    let program = program.await.with_context(|| "building model-node".to_owned())??;
+    let program = program.await.with_context("building model-node")??;
     let running = || format!("running {}", program.display());
     let mut command = Command::new(&program);
     command.stdin(Stdio::piped()).stdout(Stdio::piped()).kill_on_drop(true);
@@ -200,7 +186,7 @@ async fn run_on_cluster(
             |text: String| text.replace(&dns.address, DNS).replace(&cluster_dns, DNS).replace(address, POD);
         let file = async |path| Ok(anonymous(namespace.exec(&name, "client", &["cat", path]).await?.stdout));
         let (resolv_conf, hosts) = (file("/etc/resolv.conf").await?, file("/etc/hosts").await?);
-        let before = settled_queries(namespace).await?;
+        let before = settled_queries(dns).await?;
         let mut lookups = Vec::new();
         if !names.is_empty() {
             let names: Vec<_> = names.iter().map(String::as_str).collect();
@@ -211,7 +197,7 @@ async fn run_on_cluster(
                 lookups.push((lookup.name, lookup_result(&lookup.error, addresses)));
             }
         }
-        let queries = settled_queries(namespace).await? - before;
+        let queries = settled_queries(dns).await? - before;
         let stored = anonymous(created.object.to_string());
         let stored = serde_json::from_str(&stored).with_context(|| format!("reading {stored}"))?;
         outcomes.push(Outcome { stored, warnings: created.warnings, resolv_conf, hosts, lookups, queries });
@@ -221,25 +207,11 @@ async fn run_on_cluster(
 
 /// The number of A and AAAA queries that the separate CoreDNS has received, after the number no longer
 /// changes: the sidecar may send queries after its answer.
-async fn settled_queries(namespace: &Namespace) -> Result<u64, Failure> {
-    let read = async || {
-        let mut metrics = String::new();
-        for pod in namespace.pods("k8s-app=kube-dns").await? {
-            metrics += &namespace.cluster.scrape(&namespace.name, name_of(&pod), COREDNS_METRICS).await?;
-        }
-        let of_type =
-            |rtype| sum(&metrics, "coredns_dns_requests_total", &[("server", "dns://:53"), ("type", rtype)]);
-        #[expect(
-            clippy::cast_possible_truncation,
-            clippy::cast_sign_loss,
-            reason = "counters are whole and not negative"
-        )]
-        Ok::<_, Failure>((of_type("A") + of_type("AAAA")) as u64)
-    };
-    let mut last = read().await?;
-    eventually(&format!("no more queries to the CoreDNS of {}", namespace.name), async || {
+async fn settled_queries(dns: &OwnDns) -> Result<u64, Failure> {
+    let mut last = dns.address_queries().await?;
+    eventually("no more queries to the separate CoreDNS", async || {
         sleep(SETTLE).await;
-        let former = std::mem::replace(&mut last, read().await?);
+        let former = std::mem::replace(&mut last, dns.address_queries().await?);
         Ok((former == last).then_some(last))
     })
     .await

@@ -9,6 +9,7 @@ use futures_util::future::try_join_all;
 use podlocal_harness::cluster::client::{Libc, Lookup, SLEEP, pod};
 use podlocal_harness::cluster::dns::{OwnDns, Zone};
 use podlocal_harness::cluster::namespace::Namespace;
+use podlocal_harness::cluster::object;
 use podlocal_harness::failure::{Failure, WithContext as _};
 use podlocal_settings::names::ANNOTATION_PREFIX;
 use podlocal_settings::table::{UPSTREAM, WAIT_FOR_NAMES};
@@ -34,11 +35,8 @@ async fn a_lookup_waits_for_a_peer_that_is_not_ready_yet(context: Context) -> Re
     if changed {
         dns.restart().await?;
     }
-    let service = json!({
-        "apiVersion": "v1", "kind": "Service", "metadata": { "name": "workers" },
-        "spec": { "clusterIP": "None", "ports": [{ "name": "mpi", "port": 2222 }] },
-    });
-    namespace.apply(service).await?;
+    let spec = json!({ "clusterIP": "None", "ports": [{ "name": "mpi", "port": 2222 }] });
+    namespace.apply(object("v1", "Service", "workers", &spec)).await?;
     namespace.apply(endpoints(0)).await?;
     let pods = [("glibc", Libc::Glibc, true), ("musl", Libc::Musl, true), ("impatient", Libc::Glibc, false)];
     let pods = try_join_all(pods.map(async |(name, libc, is_patient)| {

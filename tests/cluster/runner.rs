@@ -161,7 +161,7 @@ struct Fixture {
 }
 
 fn prepare() -> Result<Fixture, Failure> {
-    let runtime = Runtime::new().with_context(|| "starting a tokio runtime".to_owned())?;
+    let runtime = Runtime::new().with_context("starting a tokio runtime")?;
     let cluster = runtime.block_on(async {
         let cluster = Cluster::connect().await?;
         product::install(&cluster).await?;

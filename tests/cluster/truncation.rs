@@ -15,8 +15,9 @@ use std::process::Stdio;
 
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use podlocal_harness::cluster::client::{Libc, SLEEP, pod};
+use podlocal_harness::cluster::coredns::CoreDns;
 use podlocal_harness::cluster::namespace::Namespace;
-use podlocal_harness::cluster::{eventually, kubectl_with_input};
+use podlocal_harness::cluster::{eventually, kubectl_with_input, object};
 use podlocal_harness::failure::{Failure, WithContext as _};
 use serde_json::{Value, json};
 use tokio::process::Command;
@@ -46,9 +47,7 @@ pub(crate) fn tests() -> Vec<Test> {
 
 async fn no_answer_has_fewer_records_than_from_cluster_dns(context: Context) -> Result<(), Failure> {
     let namespace = &context.namespace;
-    let cluster = &namespace.cluster;
-    let service = cluster.get(&cluster.api("v1", "Service", Some("kube-system")), "kube-dns").await?;
-    let cluster_dns = service["spec"]["clusterIP"].as_str().unwrap_or_default();
+    let cluster_dns = &CoreDns::find(&namespace.cluster).await?.address;
     let dig = async {
         let pod = namespace.run(pod("client", Libc::Glibc, &SLEEP)).await?;
         assert_injected(&namespace.pod(&pod).await?);
@@ -73,12 +72,11 @@ async fn no_answer_has_fewer_records_than_from_cluster_dns(context: Context) -> 
         .collect();
     let direct = dig.ask("+notcp", cluster_dns, &questions).await?;
     let injected = dig.ask("+notcp", "127.0.0.1", &questions).await?;
-    let mut worse = Vec::new();
-    for ((question, direct), injected) in questions.iter().zip(&direct).zip(&injected) {
-        if !injected.is_no_worse_than(direct) {
-            worse.push(format!("{question:?}: {injected:?}, and directly {direct:?}"));
-        }
-    }
+    let replies = questions.iter().zip(&direct).zip(&injected);
+    let worse = replies.filter(|((_, direct), injected)| !injected.is_no_worse_than(direct));
+    let worse = worse
+        .map(|((question, direct), injected)| format!("{question:?}: {injected:?}, and directly {direct:?}"));
+    let worse: Vec<_> = worse.collect();
     let truncated = direct.iter().filter(|reply| reply.is_truncated).count();
     eprintln!("{} answers compared, of which cluster DNS truncates {truncated}", questions.len());
     assert!(truncated > 0 && truncated < questions.len(), "the test compares nothing");
@@ -154,7 +152,7 @@ impl Dig {
         let program = on_this_machine("command -v dig").await?;
         let pack = "cp -L \"$1\" $(ldd \"$1\" | grep -o '/[^ ]*') \"$2\" && cd \"$2\" && mv ld-linux* loader \
              && tar c . | gzip -1 | base64 -w 0";
-        let folder = tempfile::tempdir().with_context(|| "creating a folder".to_owned())?;
+        let folder = tempfile::tempdir().with_context("creating a folder")?;
         let folder = folder.path().to_string_lossy();
         let archive = on_this_machine(&format!("set -- {} {folder}; {pack}", program.trim())).await?;
         dig.shell("mkdir /tmp/dig && base64 -d | tar xz -C /tmp/dig", &archive).await?;
@@ -195,7 +193,7 @@ impl Dig {
 async fn on_this_machine(command: &str) -> Result<String, Failure> {
     let mut shell = Command::new("sh");
     let shell = shell.args(["-ec", command]).stdin(Stdio::null()).stderr(Stdio::inherit());
-    let output = shell.output().await.with_context(|| "running sh".to_owned())?;
+    let output = shell.output().await.with_context("running sh")?;
     if output.status.success() {
         return Ok(String::from_utf8_lossy(&output.stdout).into_owned());
     }
@@ -208,7 +206,7 @@ async fn create_services(namespace: &Namespace) -> Result<(), Failure> {
         for (family, address_type, prefix) in [("four", "IPv4", "192.0.2."), ("six", "IPv6", "2001:db8::")] {
             let name = format!("{family}-{number}");
             let ports = json!([{ "name": "http", "port": 80 }]);
-            objects.push(service(&name, &json!({ "clusterIP": "None", "ports": ports })));
+            objects.push(object("v1", "Service", &name, &json!({ "clusterIP": "None", "ports": ports })));
             let endpoints: Vec<_> = (1..=number).map(|host| endpoint(&format!("{prefix}{host}"))).collect();
             objects.push(json!({
                 "apiVersion": "discovery.k8s.io/v1", "kind": "EndpointSlice",
@@ -219,15 +217,11 @@ async fn create_services(namespace: &Namespace) -> Result<(), Failure> {
         for (name, target) in [("alias", "four"), ("chain", "alias")] {
             let target = format!("{target}-{number}.{}.svc.cluster.local", namespace.name);
             let spec = json!({ "type": "ExternalName", "externalName": target });
-            objects.push(service(&format!("{name}-{number}"), &spec));
+            objects.push(object("v1", "Service", &format!("{name}-{number}"), &spec));
         }
     }
     let creations = stream::iter(objects).map(|object| namespace.apply(object));
     creations.buffer_unordered(16).try_for_each(async |_| Ok(())).await
-}
-
-fn service(name: &str, spec: &Value) -> Value {
-    json!({ "apiVersion": "v1", "kind": "Service", "metadata": { "name": name }, "spec": spec })
 }
 
 fn endpoint(address: &str) -> Value {

@@ -33,7 +33,7 @@ async fn main() -> ExitCode {
 async fn run(arguments: Arguments) -> Result<(), Failure> {
     let dns = ClusterDns::start(World::example(), arguments.listen).await?;
     eprintln!("serving cluster.local and example.com on {}; stop with Ctrl-C", dns.address());
-    tokio::signal::ctrl_c().await.with_context(|| "waiting for Ctrl-C".to_owned())?;
+    tokio::signal::ctrl_c().await.with_context("waiting for Ctrl-C")?;
     println!("{}", dns.counts());
     Ok(())
 }

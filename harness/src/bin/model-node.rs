@@ -31,9 +31,9 @@ fn main() -> ExitCode {
 }
 
 fn run_scenario(node: &Node) -> Result<String, Failure> {
-    let scenario: Scenario = serde_json::from_reader(stdin())
-        .with_context(|| "reading the scenario from standard input".to_owned())?;
-    let runtime = Runtime::new().with_context(|| "starting a tokio runtime".to_owned())?;
+    let scenario: Scenario =
+        serde_json::from_reader(stdin()).with_context("reading the scenario from standard input")?;
+    let runtime = Runtime::new().with_context("starting a tokio runtime")?;
     let outcomes = runtime.block_on(run(&scenario, node, &Programs::built()?))?;
-    serde_json::to_string(&outcomes).with_context(|| "writing the outcomes".to_owned())
+    serde_json::to_string(&outcomes).with_context("writing the outcomes")
 }

@@ -7,6 +7,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::namespace::Namespace;
+use super::object;
 use crate::failure::{Failure, WithContext};
 
 /// The C libraries whose resolvers are tested.
@@ -37,12 +38,7 @@ impl Libc {
 ///
 /// The pod complies with the Pod Security Standard "restricted", and ends within one second after SIGTERM.
 pub fn pod(name: &str, libc: Libc, words: &[&str]) -> Value {
-    json!({
-        "apiVersion": "v1",
-        "kind": "Pod",
-        "metadata": { "name": name },
-        "spec": pod_spec(libc, words),
-    })
+    object("v1", "Pod", name, &pod_spec(libc, words))
 }
 
 /// The spec of [`pod`], for the template of a workload.

@@ -5,7 +5,8 @@
 
 use serde_json::{Value, json};
 
-use super::pods::{container_status, restarts};
+use super::namespace::Namespace;
+use super::pods::restarts;
 use super::{Cluster, eventually, kubectl, name_of};
 use crate::failure::{Failure, WithContext};
 use crate::metrics::sum;
@@ -63,8 +64,7 @@ impl CoreDns {
         let services = cluster.api("v1", "Service", Some(NAMESPACE));
         let services = cluster.list(&services, LABEL).await.with_context(finding)?;
         let address = services.iter().find_map(|service| service["spec"]["clusterIP"].as_str());
-        let address =
-            address.ok_or_else(|| Failure::new(format!("no Service with {LABEL} in {NAMESPACE}")))?;
+        let address = address.with_context(|| format!("no Service with {LABEL} in {NAMESPACE}"))?;
         let text = |field: &str| container[field].as_str().unwrap_or_default().to_owned();
         Ok(Self {
             cluster: cluster.clone(),
@@ -145,23 +145,11 @@ impl CoreDns {
 
     /// Limits the CPU of the existing pods, and waits until the kubelet has applied the limit.
     async fn limit(&self, cpu: &str) -> Result<(), Failure> {
-        let resources = json!({ "requests": { "cpu": cpu }, "limits": { "cpu": cpu } });
-        let patch =
-            json!({ "spec": { "containers": [{ "name": CONTAINER, "resources": resources }] } }).to_string();
+        let namespace = Namespace { cluster: self.cluster.clone(), name: NAMESPACE.to_owned() };
         for pod in self.pods().await? {
-            let name = name_of(&pod);
-            let words =
-                ["--namespace", NAMESPACE, "patch", "pod", name, "--subresource=resize", "--patch", &patch];
-            kubectl(&words).await?;
+            namespace.limit_cpu(name_of(&pod), CONTAINER, cpu, cpu).await?;
         }
-        eventually("CoreDNS has its CPU limit", async || {
-            let has_limit = |pod: &Value| {
-                let status = container_status(pod, CONTAINER);
-                status.is_some_and(|status| status["resources"]["limits"]["cpu"] == cpu)
-            };
-            Ok(self.pods().await?.iter().all(has_limit).then_some(()))
-        })
-        .await
+        Ok(())
     }
 
     /// Patches the Deployment, and waits until only pods of the new template exist and are ready.

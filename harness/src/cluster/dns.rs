@@ -11,11 +11,13 @@ use serde_json::{Value, json};
 
 use super::coredns::METRICS;
 use super::namespace::{Namespace, TEST_LABEL};
-use super::{eventually, kubectl, name_of};
+use super::{eventually, kubectl, name_of, object};
 use crate::failure::Failure;
-use crate::metrics::sum;
 
 const NAME: &str = "coredns";
+
+/// The label of its pods.
+const LABEL: &str = "k8s-app=kube-dns";
 
 /// A separate CoreDNS in the namespace of a test.
 #[derive(Clone)]
@@ -58,11 +60,8 @@ impl OwnDns {
             json!({ "apiVersion": "v1", "kind": "ConfigMap", "metadata": { "name": NAME }, "data": data });
         namespace.apply(config).await?;
         namespace.apply(deployment_like(&deployment)).await?;
-        let service = json!({
-            "apiVersion": "v1", "kind": "Service", "metadata": { "name": NAME },
-            "spec": { "selector": service["spec"]["selector"], "ports": service["spec"]["ports"] },
-        });
-        let service = namespace.apply(service).await?.object;
+        let spec = json!({ "selector": service["spec"]["selector"], "ports": service["spec"]["ports"] });
+        let service = namespace.apply(object("v1", "Service", NAME, &spec)).await?.object;
         let address = service["spec"]["clusterIP"].as_str().unwrap_or_default().to_owned();
         let dns = Self { namespace: namespace.clone(), address, corefile };
         dns.is_ready().await?;
@@ -96,26 +95,8 @@ impl OwnDns {
 
     /// Limits the CPU of the running pod (for example to `10m`) without a restart.
     pub async fn limit_cpu(&self, limit: &str) -> Result<(), Failure> {
-        let resources = json!({ "requests": { "cpu": "1m" }, "limits": { "cpu": limit } });
-        let patch =
-            json!({ "spec": { "containers": [{ "name": NAME, "resources": resources }] } }).to_string();
         for pod in self.pods().await? {
-            let name = name_of(&pod);
-            kubectl(&[
-                "-n",
-                &self.namespace.name,
-                "patch",
-                "pod",
-                name,
-                "--subresource=resize",
-                "-p",
-                &patch,
-            ])
-            .await?;
-            let is_limited = |pod: &Value| {
-                pod["status"]["containerStatuses"][0]["resources"]["limits"]["cpu"].as_str() == Some(limit)
-            };
-            self.namespace.wait_for(name, "its CPU is limited", is_limited).await?;
+            self.namespace.limit_cpu(name_of(&pod), NAME, "1m", limit).await?;
         }
         Ok(())
     }
@@ -125,17 +106,16 @@ impl OwnDns {
     pub async fn queries(&self, zone: &str) -> Result<u64, Failure> {
         let zone = format!("{}.", zone.trim_end_matches('.'));
         let labels = [("server", "dns://:53"), ("type", "A"), ("zone", zone.as_str())];
-        let mut queries = 0.0;
-        for pod in self.pods().await? {
-            let page = self.namespace.cluster.scrape(&self.namespace.name, name_of(&pod), METRICS).await?;
-            queries += sum(&page, "coredns_dns_requests_total", &labels);
-        }
-        #[expect(
-            clippy::cast_possible_truncation,
-            clippy::cast_sign_loss,
-            reason = "counters are whole and not negative"
-        )]
-        Ok(queries as u64)
+        self.namespace.sum_of_pods(LABEL, METRICS, "coredns_dns_requests_total", &labels).await
+    }
+
+    /// The number of A and AAAA queries for all names that it has answered since its start.
+    pub async fn address_queries(&self) -> Result<u64, Failure> {
+        let of = async |rtype| {
+            let labels = [("server", "dns://:53"), ("type", rtype)];
+            self.namespace.sum_of_pods(LABEL, METRICS, "coredns_dns_requests_total", &labels).await
+        };
+        Ok(of("A").await? + of("AAAA").await?)
     }
 
     /// How often its container was restarted.
@@ -144,7 +124,7 @@ impl OwnDns {
     }
 
     async fn pods(&self) -> Result<Vec<Value>, Failure> {
-        self.namespace.pods("k8s-app=kube-dns").await
+        self.namespace.pods(LABEL).await
     }
 
     async fn scale(&self, replicas: u32) -> Result<(), Failure> {
@@ -156,14 +136,10 @@ impl OwnDns {
     async fn is_ready(&self) -> Result<(), Failure> {
         self.namespace.wait_for_rollout(&format!("deployment/{NAME}")).await?;
         // The address of the Service leads to a pod only when the pod is an endpoint.
+        let Namespace { cluster, name } = &self.namespace;
+        let api = cluster.api("discovery.k8s.io/v1", "EndpointSlice", Some(name));
         eventually("an endpoint of the CoreDNS of the test", async || {
-            let api = self.namespace.cluster.api(
-                "discovery.k8s.io/v1",
-                "EndpointSlice",
-                Some(&self.namespace.name),
-            );
-            let slices =
-                self.namespace.cluster.list(&api, &format!("kubernetes.io/service-name={NAME}")).await?;
+            let slices = cluster.list(&api, &format!("kubernetes.io/service-name={NAME}")).await?;
             let mut endpoints = slices.iter().filter_map(|slice| slice["endpoints"].as_array()).flatten();
             Ok(endpoints.any(|endpoint| endpoint["conditions"]["ready"] == true).then_some(()))
         })
@@ -190,7 +166,7 @@ fn deployment_like(deployment: &Value) -> Value {
         // Some clusters allow this priority class in kube-system only.
         pod.remove("priorityClassName");
     }
-    json!({ "apiVersion": "apps/v1", "kind": "Deployment", "metadata": { "name": NAME }, "spec": spec })
+    object("apps/v1", "Deployment", NAME, &spec)
 }
 
 fn corefile_with(corefile: &str, zone: Zone<'_>) -> String {

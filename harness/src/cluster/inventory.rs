@@ -40,29 +40,19 @@ impl Cluster {
     /// The objects of every kind that can be listed, except those of other running tests, and those of
     /// [`VOLATILE_KINDS`].
     pub async fn inventory(&self) -> Result<BTreeSet<Item>, Failure> {
-        let discovery = Discovery::new(self.client.clone())
-            .run()
-            .await
-            .with_context(|| "discovering the kinds".to_owned())?;
+        let discovery =
+            Discovery::new(self.client.clone()).run().await.with_context("discovering the kinds")?;
         let kinds = discovery.groups().flat_map(kube::discovery::ApiGroup::recommended_resources);
         let kinds = kinds.filter(|(kind, capabilities)| {
             capabilities.supports_operation(verbs::LIST) && !VOLATILE_KINDS.contains(&kind.kind.as_str())
         });
         let kinds: Vec<_> = kinds.map(|(kind, _)| kind).collect();
         let lists = stream::iter(kinds).map(|kind| self.objects_of(kind)).buffer_unordered(PARALLEL);
-        let objects: Vec<Vec<(Item, bool)>> = lists.try_collect().await?;
-        let objects: Vec<(Item, bool)> = objects.into_iter().flatten().collect();
-        let is_of_a_test = |item: &&Item| item.kind == "Namespace";
-        let tests: BTreeSet<String> = objects
-            .iter()
-            .filter(|(_, has_label)| *has_label)
-            .map(|(item, _)| item)
-            .filter(is_of_a_test)
-            .map(|item| item.name.clone())
-            .collect();
-        let others =
-            objects.into_iter().filter(|(item, has_label)| !has_label && !tests.contains(&item.namespace));
-        Ok(others.map(|(item, _)| item).collect())
+        let objects = lists.try_collect::<Vec<Vec<(Item, bool)>>>().await?.concat();
+        let of_tests = objects.iter().filter(|(item, has_label)| *has_label && item.kind == "Namespace");
+        let tests: BTreeSet<String> = of_tests.map(|(item, _)| item.name.clone()).collect();
+        let is_other = |(item, has_label): &(Item, bool)| !has_label && !tests.contains(&item.namespace);
+        Ok(objects.into_iter().filter(is_other).map(|(item, _)| item).collect())
     }
 
     /// The objects of a kind, and whether each has the label of tests.

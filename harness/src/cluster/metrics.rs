@@ -17,13 +17,20 @@ impl Cluster {
 }
 
 impl Namespace {
-    /// The sum of a metric over the shared tier's pods with these labels.
-    pub async fn sum_of_proxies(&self, labels: &str, metric: &str) -> Result<f64, Failure> {
+    /// The sum of a counter over pods with these labels: its series that have at least the labels `of`.
+    pub async fn sum_of_pods(
+        &self,
+        pods: &str,
+        port: u16,
+        counter: &str,
+        of: &[(&str, &str)],
+    ) -> Result<u64, Failure> {
         let mut total = 0.0;
-        for pod in self.pods(labels).await? {
-            let page = self.cluster.scrape(&self.name, name_of(&pod), SIDECAR_PORT).await?;
-            total += sum(&page, metric, &[]);
+        for pod in self.pods(pods).await? {
+            total += sum(&self.cluster.scrape(&self.name, name_of(&pod), port).await?, counter, of);
         }
+        #[expect(clippy::cast_sign_loss, reason = "counters are whole and not negative")]
+        let total = total as u64;
         Ok(total)
     }
 }

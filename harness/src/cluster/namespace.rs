@@ -40,7 +40,7 @@ impl Namespace {
         // The API server refuses pods until the controller has created it.
         eventually("the default service account", async || {
             let api = cluster.api("v1", "ServiceAccount", Some(&namespace.name));
-            api.get_opt("default").await.with_context(|| "reading the service account".to_owned())
+            api.get_opt("default").await.with_context("reading the service account")
         })
         .await?;
         Ok(namespace)
@@ -107,8 +107,7 @@ impl Namespace {
     pub async fn wait_until_gone(&self) -> Result<(), Failure> {
         let api = self.cluster.api("v1", "Namespace", None);
         eventually(&format!("namespace {} is gone", self.name), async || {
-            let namespace =
-                api.get_opt(&self.name).await.with_context(|| "reading the namespace".to_owned())?;
+            let namespace = api.get_opt(&self.name).await.with_context("reading the namespace")?;
             Ok(namespace.is_none().then_some(()))
         })
         .await

@@ -35,9 +35,9 @@ impl Cluster {
 
 fn read_summary(summary: &Value) -> Result<CpuTime, Failure> {
     let cpu = &summary["node"]["cpu"];
-    let at: Time = serde_json::from_value(cpu["time"].clone()).with_context(|| "node.cpu.time".to_owned())?;
+    let at: Time = serde_json::from_value(cpu["time"].clone()).with_context("node.cpu.time")?;
     let used = cpu["usageCoreNanoSeconds"].as_f64();
-    let used = used.ok_or_else(|| Failure::new("node.cpu.usageCoreNanoSeconds: expected a number"))?;
+    let used = used.with_context("node.cpu.usageCoreNanoSeconds: expected a number")?;
     Ok(CpuTime { at: at.0.as_millisecond() as f64 / 1e3, used: used / 1e9 })
 }
 

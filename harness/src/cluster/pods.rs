@@ -1,15 +1,16 @@
 //! Pods: their state, their logs, and commands in their containers.
 
 use std::collections::BTreeSet;
+use std::io;
 
 use futures_util::StreamExt as _;
 use k8s_openapi::api::core::v1::Pod;
 use kube::api::{Api, AttachParams, AttachedProcess, DeleteParams, LogParams, WatchEvent, WatchParams};
-use serde_json::Value;
-use tokio::io::AsyncReadExt as _;
+use serde_json::{Value, json};
+use tokio::io::{AsyncRead, AsyncReadExt as _};
 
-use super::eventually;
 use super::namespace::Namespace;
+use super::{eventually, kubectl};
 use crate::failure::{Failure, WithContext};
 
 /// The output and the exit status of a command in a container.
@@ -105,6 +106,27 @@ impl Namespace {
         finish(attached).await.with_context(what)
     }
 
+    /// Limits the CPU of a running container in place (Kubernetes 1.33), and waits until the kubelet has applied
+    /// the limit.
+    pub async fn limit_cpu(
+        &self,
+        pod: &str,
+        container: &str,
+        request: &str,
+        limit: &str,
+    ) -> Result<(), Failure> {
+        let resources = json!({ "requests": { "cpu": request }, "limits": { "cpu": limit } });
+        let patch = json!({ "spec": { "containers": [{ "name": container, "resources": resources }] } });
+        let patch = patch.to_string();
+        let resize = ["patch", "pod", pod, "--subresource=resize", "--patch", &patch];
+        kubectl(&[&["--namespace", &self.name][..], &resize].concat()).await?;
+        let is_limited = |pod: &Value| {
+            let status = container_status(pod, container);
+            status.is_some_and(|status| status["resources"]["limits"]["cpu"] == limit)
+        };
+        self.wait_for(pod, "its CPU is limited", is_limited).await.map(drop)
+    }
+
     /// Deletes a pod, with the grace period of its manifest.
     pub async fn delete_pod(&self, name: &str) -> Result<(), Failure> {
         let deleted = self.typed_pods().delete(name, &DeleteParams::default()).await;
@@ -143,27 +165,21 @@ pub fn restarts(pod: &Value, container: &str) -> u64 {
 
 async fn finish(mut attached: AttachedProcess) -> Result<Executed, Failure> {
     let status = attached.take_status();
-    let (mut stdout, mut stderr) = (Vec::new(), Vec::new());
-    let (mut from_stdout, mut from_stderr) = (attached.stdout(), attached.stderr());
-    let read_stdout = async {
-        if let Some(stream) = &mut from_stdout {
-            stream.read_to_end(&mut stdout).await?;
-        }
-        Ok::<_, std::io::Error>(())
-    };
-    let read_stderr = async {
-        if let Some(stream) = &mut from_stderr {
-            stream.read_to_end(&mut stderr).await?;
-        }
-        Ok::<_, std::io::Error>(())
-    };
-    tokio::try_join!(read_stdout, read_stderr).with_context(|| "reading its output".to_owned())?;
+    let (stdout, stderr) = tokio::try_join!(read(attached.stdout()), read(attached.stderr()))
+        .with_context("reading its output")?;
     let status = match status {
         Some(status) => status.await,
         None => None,
     };
-    attached.join().await.with_context(|| "closing the connection".to_owned())?;
+    attached.join().await.with_context("closing the connection")?;
     let is_success = status.is_some_and(|status| status.status.as_deref() == Some("Success"));
-    let text = |bytes: Vec<u8>| String::from_utf8_lossy(&bytes).into_owned();
-    Ok(Executed { stdout: text(stdout), stderr: text(stderr), is_success })
+    Ok(Executed { stdout, stderr, is_success })
+}
+
+async fn read(stream: Option<impl AsyncRead + Unpin>) -> io::Result<String> {
+    let mut bytes = Vec::new();
+    if let Some(mut stream) = stream {
+        stream.read_to_end(&mut bytes).await?;
+    }
+    Ok(String::from_utf8_lossy(&bytes).into_owned())
 }

@@ -30,7 +30,7 @@ const REVIEWS: usize = 6;
 /// Whether there is a webhook in the cluster.
 pub async fn is_installed(cluster: &Cluster) -> Result<bool, Failure> {
     let webhook = configurations(cluster).get_opt(WEBHOOK).await;
-    Ok(webhook.with_context(|| "looking for the webhook".to_owned())?.is_some())
+    Ok(webhook.with_context("looking for the webhook")?.is_some())
 }
 
 /// Installs [`BASE`], and waits until the webhook injects and the shared tier answers.

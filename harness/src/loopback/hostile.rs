@@ -50,8 +50,8 @@ pub fn packet(number: u32) -> Vec<u8> {
 
 /// Sends this number of packets as fast as possible, and reads the responses.
 pub async fn flood(server: SocketAddr, packets: u32) -> Result<(), Failure> {
-    let socket = UdpSocket::bind("127.0.0.1:0").await.with_context(|| "flooding".to_owned())?;
-    socket.connect(server).await.with_context(|| "flooding".to_owned())?;
+    let socket = UdpSocket::bind("127.0.0.1:0").await.with_context("flooding")?;
+    socket.connect(server).await.with_context("flooding")?;
     let mut buffer = [0; 4096];
     for number in 0..packets {
         let _ = socket.send(&packet(number)).await;

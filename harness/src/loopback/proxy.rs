@@ -51,7 +51,7 @@ impl Proxy {
         let pinned = core.map(Pinned::to).transpose()?;
         let mut child = command.spawn().with_context(|| format!("starting {}", program.display()))?;
         drop(pinned);
-        let log = child.stderr.take().or_failure("the sidecar has no standard error")?;
+        let log = child.stderr.take().with_context("the sidecar has no standard error")?;
         let mut lines = BufReader::new(log).lines();
         let line = timeout(START_TIMEOUT, async {
             while let Ok(Some(line)) = lines.next_line().await {
@@ -61,7 +61,7 @@ impl Proxy {
             }
             None
         });
-        let line = line.await.ok().flatten().or_failure("the sidecar did not say where it serves")?;
+        let line = line.await.ok().flatten().with_context("the sidecar did not say where it serves")?;
         // The log is read to its end, because the proxy would block on a full pipe.
         tokio::spawn(async move { while let Ok(Some(_)) = lines.next_line().await {} });
         let dns = between(&line, "dns=[").and_then(|text| text.parse().ok());
@@ -76,7 +76,7 @@ impl Proxy {
 
     /// Its process id.
     pub fn id(&self) -> Result<u32, Failure> {
-        self.child.id().or_failure("the sidecar has ended")
+        self.child.id().with_context("the sidecar has ended")
     }
 
     /// The sum of the series of a metric that have these labels.
@@ -95,8 +95,8 @@ impl Proxy {
     /// Waits for its end, and returns the exit code; `None` after a signal.
     pub async fn wait_for_exit(&mut self) -> Result<Option<i32>, Failure> {
         let ended = timeout(EXIT_TIMEOUT, self.child.wait()).await;
-        let status = ended.with_context(|| "waiting for the sidecar's end".to_owned())?;
-        Ok(status.with_context(|| "waiting for the sidecar's end".to_owned())?.code())
+        let status = ended.with_context("waiting for the sidecar's end")?;
+        Ok(status.with_context("waiting for the sidecar's end")?.code())
     }
 
     /// The number of its open file descriptors.
@@ -108,7 +108,7 @@ impl Proxy {
 
     /// Sends it a signal.
     pub fn signal(&self, signal: Signal) -> Result<(), Failure> {
-        let id = i32::try_from(self.id()?).with_context(|| "a process id".to_owned())?;
+        let id = i32::try_from(self.id()?).with_context("a process id")?;
         kill(Pid::from_raw(id), signal).with_context(|| format!("sending {signal} to the sidecar"))
     }
 
@@ -136,14 +136,4 @@ pub async fn get(admin: SocketAddr, path: &str) -> io::Result<String> {
 
 fn between<'a>(line: &'a str, start: &str) -> Option<&'a str> {
     line.split_once(start)?.1.split([']', ',', ' ']).next()
-}
-
-trait OrFailure<T> {
-    fn or_failure(self, sentence: &str) -> Result<T, Failure>;
-}
-
-impl<T> OrFailure<T> for Option<T> {
-    fn or_failure(self, sentence: &str) -> Result<T, Failure> {
-        self.ok_or_else(|| Failure::new(sentence))
-    }
 }

@@ -3,7 +3,7 @@
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, UdpSocket};
 use std::path::Path;
 
-use crate::failure::Failure;
+use crate::failure::{Failure, WithContext};
 use crate::loopback::proxy::Proxy;
 
 /// Any free port of the loopback.
@@ -55,5 +55,5 @@ pub fn own_port(seed: u64) -> Result<SocketAddr, Failure> {
     let candidates =
         std::iter::repeat_with(|| SocketAddr::from(([127, 0, 0, 1], random.u16(20_000..30_000))));
     let is_free = |address: &SocketAddr| UdpSocket::bind(address).is_ok();
-    candidates.take(100).find(is_free).ok_or_else(|| Failure::new("found no free port in 100 attempts"))
+    candidates.take(100).find(is_free).with_context("found no free port in 100 attempts")
 }

@@ -1,17 +1,14 @@
 //! A DNS server with injected faults, which counts its queries.
 
-use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use tokio::net::{TcpListener, TcpStream, UdpSocket};
 use tokio::task::JoinSet;
-use tokio::time::sleep;
 
 use crate::failure::{Failure, WithContext};
-use crate::framing;
+use crate::framing::{self, Transport};
 
 /// The behaviour of the server, which can change while it runs.
 #[derive(Debug, Clone)]
@@ -83,19 +80,11 @@ impl Upstream {
     /// Reopens its ports.
     pub async fn open(&mut self) -> Result<(), Failure> {
         let opening = || format!("opening the upstream's port {}", self.address);
-        let (udp, tcp) = loop {
-            let udp = UdpSocket::bind(self.address).await.with_context(opening)?;
-            let address = udp.local_addr().with_context(opening)?;
-            match TcpListener::bind(address).await {
-                Ok(tcp) => break (udp, tcp),
-                // Another program holds the TCP port of that number.
-                Err(_) if self.address.port() == 0 => {}
-                Err(error) => return Err(error).with_context(opening),
-            }
-        };
-        self.address = udp.local_addr().with_context(|| "reading the upstream's address".to_owned())?;
-        self.tasks.spawn(serve_udp(Arc::new(udp), Arc::clone(&self.shared)));
-        self.tasks.spawn(serve_tcp(tcp, Arc::clone(&self.shared)));
+        let sockets = framing::bind(self.address).await.with_context(opening)?;
+        self.address = sockets.0.local_addr().with_context("reading the upstream's address")?;
+        let shared = Arc::clone(&self.shared);
+        let respond = Arc::new(move |query: &[u8], transport| shared.respond(query, transport));
+        self.tasks = framing::serve_both(sockets, Duration::MAX, respond);
         Ok(())
     }
 
@@ -130,49 +119,13 @@ impl Shared {
         (state >> 33) % 1000 < per_mille
     }
 
-    /// The answer to a query, and its delay; `None`: no answer.
-    fn answer(&self, question: &[u8]) -> Option<(Vec<u8>, Duration)> {
+    /// The answer to a query, and its delay; `None`: no answer, or one of both is lost.
+    fn respond(&self, query: &[u8], transport: Transport) -> Option<(Duration, Vec<u8>)> {
         self.asked.fetch_add(1, Ordering::SeqCst);
         let behaviour = self.behaviour();
-        (!behaviour.is_silent)
-            .then(|| answer(question, &behaviour))
-            .flatten()
-            .map(|answer| (answer, behaviour.delay))
-    }
-}
-
-async fn serve_udp(socket: Arc<UdpSocket>, shared: Arc<Shared>) {
-    let mut buffer = vec![0; 4096];
-    loop {
-        // An answer to a closed port is reported as an error here.
-        let Ok((length, client)) = socket.recv_from(&mut buffer).await else { continue };
-        let loss = shared.behaviour().loss;
-        let Some((answer, delay)) = shared.answer(&buffer[..length]) else { continue };
-        if shared.loses(loss[0]) || shared.loses(loss[1]) {
-            continue;
-        }
-        if delay.is_zero() {
-            let _ = socket.send_to(&answer, client).await;
-            continue;
-        }
-        let socket = Arc::clone(&socket);
-        tokio::spawn(async move {
-            sleep(delay).await;
-            let _ = socket.send_to(&answer, client).await;
-        });
-    }
-}
-
-async fn serve_tcp(listener: TcpListener, shared: Arc<Shared>) {
-    framing::serve(listener, |stream| serve_connection(stream, Arc::clone(&shared))).await;
-}
-
-async fn serve_connection(mut stream: TcpStream, shared: Arc<Shared>) -> io::Result<()> {
-    loop {
-        let question = framing::read(&mut stream).await?;
-        let Some((answer, delay)) = shared.answer(&question) else { continue };
-        sleep(delay).await;
-        framing::write(&mut stream, &answer).await?;
+        let answer = if behaviour.is_silent { None } else { answer(query, &behaviour) }?;
+        let is_lost = || behaviour.loss.iter().any(|per_mille| self.loses(*per_mille));
+        (transport == Transport::Tcp || !is_lost()).then_some((behaviour.delay, answer))
     }
 }
 

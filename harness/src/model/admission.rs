@@ -127,10 +127,9 @@ pub fn apply(pod: &Value, uid: &str, answer: &Value) -> Result<Admitted, Failure
         if response["patchType"] != "JSONPatch" {
             return Err(Failure::new(format!("patchType is {}, not JSONPatch", response["patchType"])));
         }
-        let patch = STANDARD.decode(patch).with_context(|| "decoding the patch".to_owned())?;
-        let patch: json_patch::Patch =
-            serde_json::from_slice(&patch).with_context(|| "parsing the patch".to_owned())?;
-        json_patch::patch(&mut pod, &patch).with_context(|| "applying the patch".to_owned())?;
+        let patch = STANDARD.decode(patch).with_context("decoding the patch")?;
+        let patch: json_patch::Patch = serde_json::from_slice(&patch).with_context("parsing the patch")?;
+        json_patch::patch(&mut pod, &patch).with_context("applying the patch")?;
     }
     let warnings = response["warnings"].as_array().into_iter().flatten();
     let warnings = warnings.filter_map(Value::as_str).map(str::to_owned).collect();
@@ -178,24 +177,24 @@ mod tests {
     }
 
     #[test]
-    fn a_patch_is_applied_and_warnings_are_handed_on() {
-        let pod = json!({ "spec": { "dnsPolicy": "ClusterFirst" } });
-        let patch = json!([{ "op": "replace", "path": "/spec/dnsPolicy", "value": "None" }]);
-        let admitted = apply(&pod, "1", &answer("1", &patch)).unwrap();
-        assert_eq!(admitted.pod["spec"]["dnsPolicy"], "None");
-        assert_eq!(admitted.warnings, ["mind the gap"]);
-    }
-
-    #[test]
-    fn an_answer_to_another_review_is_refused() {
-        let failure = apply(&json!({}), "1", &answer("2", &json!([]))).unwrap_err();
-        assert!(failure.to_string().contains("the review was 1"), "{failure}");
-    }
-
-    #[test]
-    fn a_patch_below_an_absent_parent_is_an_error() {
-        let patch = json!([{ "op": "add", "path": "/spec/dnsConfig/options", "value": [] }]);
-        assert!(apply(&json!({ "spec": {} }), "1", &answer("1", &patch)).is_err());
+    fn only_an_answer_to_the_review_with_a_valid_patch_is_applied() {
+        let replace = json!([{ "op": "replace", "path": "/spec/dnsPolicy", "value": "None" }]);
+        let below_an_absent_parent = json!([{ "op": "add", "path": "/spec/dnsConfig/options", "value": [] }]);
+        for (uid, patch, expected) in [
+            ("1", replace, Ok((json!("None"), vec!["mind the gap".to_owned()]))),
+            ("2", json!([]), Err("the review was 1")),
+            ("1", below_an_absent_parent, Err("applying the patch")),
+        ] {
+            let pod = json!({ "spec": { "dnsPolicy": "ClusterFirst" } });
+            match (apply(&pod, "1", &answer(uid, &patch)), expected) {
+                (Ok(Admitted { pod, warnings }), expected) => {
+                    assert_eq!(Ok((pod["spec"]["dnsPolicy"].clone(), warnings)), expected);
+                }
+                (Err(failure), expected) => {
+                    assert!(expected.is_err_and(|text| failure.to_string().contains(text)), "{failure}");
+                }
+            }
+        }
     }
 
     #[test]

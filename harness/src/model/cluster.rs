@@ -34,7 +34,6 @@ pub enum DnsPath {
 
 /// A cluster on a node. Several clusters can share a node: each has separate addresses, so that queries in
 /// one are not counted in another.
-#[derive(Debug)]
 pub struct Cluster {
     /// Cluster DNS: the queries that it received, and its faults.
     pub dns: ClusterDns,
@@ -71,20 +70,17 @@ impl Cluster {
             ClusterNames { dns: place.dns.into(), zone: world.zone_name(), node_searches: Vec::new() };
         let world = world.dns_address(names.dns);
         let dns = ClusterDns::start(world, SocketAddr::from((place.dns, DNS_PORT))).await?;
-        let (mut webhook, mut shared_tier) = (None, None);
-        match dns_path {
-            DnsPath::Direct => {}
-            DnsPath::Sidecars | DnsPath::SidecarsAndTier => {
-                if dns_path == DnsPath::SidecarsAndTier {
-                    let address = place.shared_tier;
-                    let started = ClusterTier::start(&programs.sidecar, address, &names, &place.directory);
-                    shared_tier = Some(started.await?);
-                }
-                let tier = shared_tier.as_ref().map(ClusterTier::address);
-                let (address, directory) = (place.webhook, &place.directory);
-                let started = Webhook::start(&programs.webhook, address, &names, tier, directory);
-                webhook = Some(started.await?);
-            }
+        let directory = &place.directory;
+        let mut shared_tier = None;
+        if dns_path == DnsPath::SidecarsAndTier {
+            let started = ClusterTier::start(&programs.sidecar, place.shared_tier, &names, directory);
+            shared_tier = Some(started.await?);
+        }
+        let tier = shared_tier.as_ref().map(ClusterTier::address);
+        let mut webhook = None;
+        if dns_path != DnsPath::Direct {
+            let started = Webhook::start(&programs.webhook, place.webhook, &names, tier, directory);
+            webhook = Some(started.await?);
         }
         let (programs, node) = (programs.clone(), node.clone());
         let pods = AtomicU32::new(0);

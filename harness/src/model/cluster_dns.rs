@@ -20,14 +20,13 @@ mod answer;
 mod capacity;
 mod counts;
 mod outside;
-mod sections;
 mod server;
 mod services;
 mod world;
 
+pub use crate::framing::{Transport, bind};
 pub use answer::{answer, truncate};
 pub use capacity::{Capacity, ServiceQueue};
-pub use counts::{Counts, STEP, Step, Transport, waiting};
-pub use server::bind;
+pub use counts::{Counts, STEP, Step, waiting};
 pub use server::{ClusterDns, Faults};
-pub use world::{Endpoint, PodRecords, Port, Service, World};
+pub use world::{Endpoint, Port, Service, World};

@@ -6,8 +6,6 @@
 use std::net::IpAddr;
 use std::time::Duration;
 
-use hickory_proto::rr::RData;
-use hickory_proto::rr::rdata::{A, AAAA};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use tokio::time::sleep;
@@ -84,14 +82,7 @@ pub async fn run(scenario: &Scenario, node: &Node, programs: &Programs) -> Resul
         world = world.service(Service::cluster_ip(name, namespace, address).port("", "tcp", 80));
     }
     for (name, address) in &scenario.outside {
-        world = world.outside(
-            name,
-            30,
-            match *address {
-                IpAddr::V4(address) => RData::A(A(address)),
-                IpAddr::V6(address) => RData::AAAA(AAAA(address)),
-            },
-        );
+        world = world.outside(name, 30, *address);
     }
     let mut cluster = Cluster::start_with_webhook(node, programs, world).await?;
     cluster.names.node_searches.clone_from(&scenario.node_searches);

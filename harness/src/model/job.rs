@@ -19,7 +19,7 @@ pub struct Job {
 impl Job {
     /// Parses a manifest in YAML or JSON.
     pub fn read(yaml: &str) -> Result<Self, Failure> {
-        let manifest: Value = serde_saphyr::from_str(yaml).with_context(|| "reading the Job".to_owned())?;
+        let manifest: Value = serde_saphyr::from_str(yaml).with_context("reading the Job")?;
         if manifest["kind"] != "Job" || manifest["apiVersion"] != "batch/v1" {
             let kind = format!("{} {}", manifest["apiVersion"], manifest["kind"]);
             return Err(Failure::new(format!("expected one document of kind Job, batch/v1; got {kind}")));

@@ -6,7 +6,7 @@ use std::net::Ipv4Addr;
 use std::os::fd::AsRawFd;
 
 use futures_util::TryStreamExt;
-use rtnetlink::packet_route::link::{InfoData, InfoKind, InfoVeth, LinkMessage};
+use rtnetlink::packet_route::link::{InfoData, InfoKind, InfoVeth};
 use rtnetlink::{Handle, LinkBridge, LinkMessageBuilder, LinkUnspec, LinkVeth, RouteMessageBuilder};
 use tokio::task::JoinHandle;
 
@@ -32,13 +32,8 @@ impl Network {
 
     /// Brings a link up.
     pub async fn bring_up(&self, link: &str) -> Result<(), Failure> {
-        let message = LinkUnspec::new_with_name(link).up().build();
-        self.handle
-            .link()
-            .set(message)
-            .execute()
-            .await
-            .with_context(|| format!("bringing the link {link} up"))
+        let request = self.handle.link().set(LinkUnspec::new_with_name(link).up().build());
+        request.execute().await.with_context(|| format!("bringing the link {link} up"))
     }
 
     /// Adds an address to a link. On a loopback link the whole prefix becomes local, like 127.0.0.0/8.
@@ -67,13 +62,18 @@ impl Network {
         peer_namespace: &File,
     ) -> Result<(), Failure> {
         let controller = self.index_of(bridge).await?;
-        let message = veth(name, controller, peer, peer_namespace);
-        self.handle
-            .link()
-            .add(message)
-            .execute()
-            .await
-            .with_context(|| format!("creating the veth pair {name}"))
+        let peer = LinkMessageBuilder::<LinkUnspec>::new()
+            .name(peer.to_owned())
+            .setns_by_fd(peer_namespace.as_raw_fd())
+            .build();
+        let veth = LinkMessageBuilder::<LinkVeth>::new_with_info_kind(InfoKind::Veth)
+            .name(name.to_owned())
+            .controller(controller)
+            .up()
+            .set_info_data(InfoData::Veth(InfoVeth::Peer(peer)))
+            .build();
+        let request = self.handle.link().add(veth);
+        request.execute().await.with_context(|| format!("creating the veth pair {name}"))
     }
 
     /// Adds a default route through `gateway`.
@@ -85,7 +85,7 @@ impl Network {
     async fn index_of(&self, link: &str) -> Result<u32, Failure> {
         let mut links = self.handle.link().get().match_name(link.to_owned()).execute();
         let found = links.try_next().await.with_context(|| format!("looking for the link {link}"))?;
-        found.map(|link| link.header.index).ok_or_else(|| Failure::new(format!("there is no link {link}")))
+        found.map(|link| link.header.index).with_context(|| format!("there is no link {link}"))
     }
 }
 
@@ -93,17 +93,4 @@ impl Drop for Network {
     fn drop(&mut self) {
         self.connection.abort();
     }
-}
-
-fn veth(name: &str, controller: u32, peer: &str, peer_namespace: &File) -> LinkMessage {
-    let peer = LinkMessageBuilder::<LinkUnspec>::new()
-        .name(peer.to_owned())
-        .setns_by_fd(peer_namespace.as_raw_fd())
-        .build();
-    LinkMessageBuilder::<LinkVeth>::new_with_info_kind(InfoKind::Veth)
-        .name(name.to_owned())
-        .controller(controller)
-        .up()
-        .set_info_data(InfoData::Veth(InfoVeth::Peer(peer)))
-        .build()
 }

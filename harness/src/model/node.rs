@@ -120,9 +120,9 @@ fn make() -> Result<(), Failure> {
     namespaces::unshare_all()?;
     files::own_etc(Path::new(DIRECTORY))?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-    let runtime = runtime.with_context(|| "starting a tokio runtime".to_owned())?;
+    let runtime = runtime.with_context("starting a tokio runtime")?;
     runtime.block_on(async {
-        let network = Network::open().with_context(|| "opening a netlink socket".to_owned())?;
+        let network = Network::open().with_context("opening a netlink socket")?;
         network.bring_up("lo").await?;
         network.add_address("lo", SERVICES.0, SERVICES.1).await?;
         network.add_bridge(BRIDGE).await?;
@@ -133,7 +133,7 @@ fn make() -> Result<(), Failure> {
 
 /// The first process that is started after `unshare` is process 1 of the new process namespace.
 fn start_inside() -> Result<i32, Failure> {
-    let program = env::current_exe().with_context(|| "finding this program".to_owned())?;
+    let program = env::current_exe().with_context("finding this program")?;
     let status = Command::new(&program)
         .args(env::args_os().skip(1))
         .env(INSIDE, getpid().to_string())

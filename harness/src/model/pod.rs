@@ -26,7 +26,6 @@ mod protocol;
 mod resolv_conf;
 mod running;
 mod sandbox;
-mod sysctls;
 
 pub use protocol::{Executed, Exit};
 pub use resolv_conf::{ClusterNames, hostname, hosts, resolv_conf};

@@ -106,7 +106,7 @@ fn prepare() -> Result<Prepared, Failure> {
         Err(refused) => return Ok(Prepared::Refused(refused)),
     };
     let testbed = Testbed { node, programs: Programs::built()? };
-    let runtime = Runtime::new().with_context(|| "starting a tokio runtime".to_owned())?;
+    let runtime = Runtime::new().with_context("starting a tokio runtime")?;
     Ok(Prepared::Ready { testbed, runtime })
 }
 

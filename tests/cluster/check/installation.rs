@@ -7,7 +7,7 @@
 
 use podlocal_harness::cluster::client::{Libc, SLEEP, pod};
 use podlocal_harness::cluster::namespace::Namespace;
-use podlocal_harness::cluster::{eventually, kubectl};
+use podlocal_harness::cluster::{eventually, kubectl, object};
 use podlocal_harness::failure::{Failure, WithContext as _};
 use podlocal_settings::names::{SHARED_TIER, SHARED_TIER_LABEL};
 use serde_json::{Value, json};
@@ -89,11 +89,8 @@ async fn check_says_what_is_wrong_with_an_installation(context: Context) -> Resu
     template["containers"][0]["volumeMounts"] = mounts;
     let patch = json!({ "spec": { "template": { "spec": template } } });
     namespace.patch("apps/v1", "Deployment", COPY, &patch).await?;
-    assert_rows(
-        namespace,
-        &["problem the webhook's settings: ConfigMap gone, which its Deployment mounts, not found"],
-    )
-    .await?;
+    let row = "problem the webhook's settings: ConfigMap gone, which its Deployment mounts, not found";
+    assert_rows(namespace, &[row]).await?;
 
     let ports = json!([
         { "name": "dns", "port": 53, "protocol": "UDP" }, { "name": "dns-tcp", "port": 53, "protocol": "TCP" },
@@ -108,17 +105,12 @@ async fn check_says_what_is_wrong_with_an_installation(context: Context) -> Resu
 async fn check_names_the_right_that_is_missing(context: Context) -> Result<(), Failure> {
     let namespace = &context.namespace;
     let name = namespace.name.as_str();
-    let folder = tempfile::tempdir().with_context(|| "creating a directory".to_owned())?;
+    let folder = tempfile::tempdir().with_context("creating a directory")?;
     let file = folder.path().join("kubeconfig");
-    let mut kubeconfig =
-        kubectl(&["config", "view", "--raw", "--minify", "--flatten", "--output=json"]).await?;
-    kubeconfig = {
-        let mut parsed: Value =
-            serde_json::from_str(&kubeconfig).with_context(|| "reading KUBECONFIG".to_owned())?;
-        parsed["users"][0]["user"]["as"] = json!(format!("system:serviceaccount:{name}:default"));
-        parsed.to_string()
-    };
-    std::fs::write(&file, kubeconfig).with_context(|| format!("writing {}", file.display()))?;
+    let kubeconfig = kubectl(&["config", "view", "--raw", "--minify", "--flatten", "--output=json"]).await?;
+    let mut kubeconfig: Value = serde_json::from_str(&kubeconfig).with_context("reading KUBECONFIG")?;
+    kubeconfig["users"][0]["user"]["as"] = json!(format!("system:serviceaccount:{name}:default"));
+    std::fs::write(&file, kubeconfig.to_string()).with_context(|| format!("writing {}", file.display()))?;
     let file = file.to_string_lossy().into_owned();
     let forbidden = async || run(&["check", "--kubeconfig", &file]).await;
 
@@ -196,23 +188,16 @@ fn harmless(entry: &Value, namespace: &str) -> Value {
 }
 
 fn service(name: &str, labels: &Value, ports: &Value) -> Value {
-    json!({
-        "apiVersion": "v1", "kind": "Service", "metadata": { "name": name, "labels": labels }, "spec": { "ports": ports },
-    })
+    let mut service = object("v1", "Service", name, &json!({ "ports": ports }));
+    service["metadata"]["labels"] = labels.clone();
+    service
 }
 
 /// A Deployment without pods.
 fn deployment(arguments: &[&str]) -> Value {
     let labels = json!({ "app": COPY });
     let container = json!({ "name": "webhook", "image": "nobody/pulls:this", "args": arguments });
-    json!({
-        "apiVersion": "apps/v1",
-        "kind": "Deployment",
-        "metadata": { "name": COPY },
-        "spec": {
-            "replicas": 0,
-            "selector": { "matchLabels": labels },
-            "template": { "metadata": { "labels": labels }, "spec": { "containers": [container] } },
-        },
-    })
+    let template = json!({ "metadata": { "labels": labels }, "spec": { "containers": [container] } });
+    let spec = json!({ "replicas": 0, "selector": { "matchLabels": labels }, "template": template });
+    object("apps/v1", "Deployment", COPY, &spec)
 }

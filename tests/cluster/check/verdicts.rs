@@ -2,8 +2,9 @@
 //! prints the pod that the API server stores.
 
 use podlocal_harness::cluster::client::{Libc, SLEEP, pod_spec};
+use podlocal_harness::cluster::coredns::CoreDns;
 use podlocal_harness::cluster::namespace::Namespace;
-use podlocal_harness::cluster::{eventually, kubectl, product, tier};
+use podlocal_harness::cluster::{eventually, kubectl, object, product, tier};
 use podlocal_harness::failure::Failure;
 use podlocal_settings::names::{CONTAINER_NAME, INJECT_DISABLED, INJECT_ENABLED, INJECT_LABEL, PORT_SYSCTL};
 use serde_json::{Value, json};
@@ -89,13 +90,9 @@ async fn every_verdict_about_a_pod_is_what_the_api_server_does(context: Context)
         let mut pod = pending_pod(name);
         change(&mut pod);
         let stored = after.apply(pod.clone()).await?.object;
-        let is_injected = stored["spec"]["initContainers"][0]["name"] == CONTAINER_NAME;
-        assert_eq!(
-            is_injected,
-            reason.is_none(),
-            "{name} has init containers: {}",
-            stored["spec"]["initContainers"]
-        );
+        let containers = &stored["spec"]["initContainers"];
+        let is_injected = containers[0]["name"] == CONTAINER_NAME;
+        assert_eq!(is_injected, reason.is_none(), "{name} has init containers: {containers}");
         // In this namespace the pod's label alone would inject it; it replaces the label of the namespace.
         if pod["metadata"]["labels"][INJECT_LABEL] != INJECT_ENABLED {
             before.apply(pod).await?;
@@ -108,11 +105,8 @@ async fn every_verdict_about_a_pod_is_what_the_api_server_does(context: Context)
             |injected| reason.map_or_else(|| json!([injected, null]), |reason| json!(["not", reason]));
         assert_eq!(verdict_of(&seen, "Pod", name), verdict("already"), "{name} after its creation");
         if name != "own-servers" {
-            assert_eq!(
-                verdict_of(&predicted, "Pod", name),
-                verdict("injected"),
-                "{name} before it is opted in"
-            );
+            let before = verdict_of(&predicted, "Pod", name);
+            assert_eq!(before, verdict("injected"), "{name} before it is opted in");
         }
     }
     let unlabelled = report(&["--namespace", &before.name]).await?;
@@ -144,11 +138,8 @@ async fn verdicts_about_workloads_follow_their_injection(context: Context) -> Re
     })
     .await?;
     for kind in kinds {
-        assert_eq!(
-            verdict_of(&predicted, kind, &kind.to_lowercase()),
-            json!(["injected", null]),
-            "{predicted}"
-        );
+        let verdict = verdict_of(&predicted, kind, &kind.to_lowercase());
+        assert_eq!(verdict, json!(["injected", null]), "{predicted}");
     }
     let nodes = context.cluster.list(&context.cluster.api("v1", "Node", None), "").await?.len();
     assert_eq!(predicted["summary"]["injected"]["pods"], 2 + 1 + nodes + 1 + 1, "{predicted}");
@@ -166,9 +157,7 @@ async fn verdicts_about_workloads_follow_their_injection(context: Context) -> Re
 
 async fn inject_prints_the_pod_that_the_api_server_stores(context: Context) -> Result<(), Failure> {
     let namespace = &context.namespace;
-    let dns =
-        context.cluster.get(&context.cluster.api("v1", "Service", Some("kube-system")), "kube-dns").await?;
-    let dns = format!("--cluster-dns={}", dns["spec"]["clusterIP"].as_str().unwrap_or_default());
+    let dns = format!("--cluster-dns={}", CoreDns::find(&context.cluster).await?.address);
     let tier = product::namespace(&context.cluster).get("v1", "Service", tier::NAME).await?;
     let tier = format!("--shared-tier={}", tier["spec"]["clusterIP"].as_str().unwrap_or_default());
     let arguments = ["inject", "-f", "-", "--namespace", &namespace.name, &dns, &tier, "--output=json"];
@@ -213,20 +202,13 @@ async fn create_workloads(namespace: &Namespace) -> Result<(), Failure> {
         if kind == "Deployment" {
             spec["replicas"] = json!(2);
         }
-        create(namespace, "apps/v1", kind, spec).await?;
+        namespace.apply(object("apps/v1", kind, &kind.to_lowercase(), &spec)).await?;
     }
-    create(namespace, "batch/v1", "Job", job.clone()).await?;
+    namespace.apply(object("batch/v1", "Job", "job", &job)).await?;
     let cron = json!({ "schedule": "0 0 30 2 *", "jobTemplate": { "spec": job } });
-    create(namespace, "batch/v1", "CronJob", cron).await?;
+    namespace.apply(object("batch/v1", "CronJob", "cronjob", &cron)).await?;
     // The name follows the CronJob controller, which names a Job after the minute in which it is due.
     kubectl(&["--namespace", &namespace.name, "create", "job", "cronjob-29000000", "--from=cronjob/cronjob"])
         .await
         .map(drop)
-}
-
-async fn create(namespace: &Namespace, api_version: &str, kind: &str, spec: Value) -> Result<(), Failure> {
-    let name = kind.to_lowercase();
-    let object =
-        json!({ "apiVersion": api_version, "kind": kind, "metadata": { "name": name }, "spec": spec });
-    namespace.apply(object).await.map(drop)
 }

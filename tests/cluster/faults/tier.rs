@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use podlocal_harness::cluster::client::Libc;
 use podlocal_harness::cluster::load::{self, Load};
+use podlocal_harness::cluster::metrics::SIDECAR_PORT;
 use podlocal_harness::cluster::namespace::Namespace;
 use podlocal_harness::cluster::tier::{self, LABEL, NAME};
 use podlocal_harness::cluster::{kubectl, name_of};
@@ -57,6 +58,6 @@ async fn no_lookup_fails_while_the_tier_is_killed_restarted_and_gone(
     Ok(())
 }
 
-async fn queries(namespace: &Namespace) -> Result<f64, Failure> {
-    namespace.sum_of_proxies(LABEL, "podlocal_dns_queries_total").await
+async fn queries(namespace: &Namespace) -> Result<u64, Failure> {
+    namespace.sum_of_pods(LABEL, SIDECAR_PORT, "podlocal_dns_queries_total", &[]).await
 }

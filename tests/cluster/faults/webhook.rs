@@ -104,7 +104,7 @@ async fn restart(cluster: &Cluster) -> Result<(), Failure> {
 /// Replaces the certificate in the Secret by one that the webhook's own CA has signed and that expires within
 /// a week, so that the webhook renews it. Returns it as stored in the Secret.
 async fn replace_certificate(cluster: &Cluster) -> Result<Value, Failure> {
-    let signing = || "signing a certificate that ends soon".to_owned();
+    let signing = "signing a certificate that ends soon";
     let secrets = cluster.api("v1", "Secret", Some(product::NAMESPACE));
     let data = cluster.get(&secrets, SECRET).await?["data"].clone();
     let part = |name: &str| {

@@ -13,8 +13,8 @@
 //! A policy that does not match in the first round is not called in the second, hence the annotation.
 
 use podlocal_harness::cluster::client::Libc;
-use podlocal_harness::cluster::eventually;
 use podlocal_harness::cluster::namespace::Namespace;
+use podlocal_harness::cluster::{eventually, object};
 use podlocal_harness::failure::Failure;
 use podlocal_settings::names::CONTAINER_NAME;
 use serde_json::{Value, json};
@@ -70,14 +70,7 @@ async fn assert_pod_is_injected_beside(namespace: &Namespace, mutation: &str) ->
 /// Creates a policy for the pods of this namespace, which is deleted together with the namespace, and waits
 /// until it is in effect.
 async fn install_injector(namespace: &Namespace, mutation: &str) -> Result<(), Failure> {
-    let policy = |kind: &str, spec: Value| {
-        json!({
-            "apiVersion": "admissionregistration.k8s.io/v1",
-            "kind": kind,
-            "metadata": { "name": namespace.name },
-            "spec": spec,
-        })
-    };
+    let policy = |kind, spec: Value| object("admissionregistration.k8s.io/v1", kind, &namespace.name, &spec);
     let pods =
         json!({ "apiGroups": [""], "apiVersions": ["v1"], "operations": ["CREATE"], "resources": ["pods"] });
     let spec = json!({
@@ -88,10 +81,7 @@ async fn install_injector(namespace: &Namespace, mutation: &str) -> Result<(), F
     });
     namespace.apply_to_cluster(policy("MutatingAdmissionPolicy", spec)).await?;
     let namespaces = json!({ "matchLabels": { "kubernetes.io/metadata.name": namespace.name } });
-    let spec = json!({
-        "policyName": namespace.name,
-        "matchResources": { "namespaceSelector": namespaces },
-    });
+    let spec = json!({ "policyName": namespace.name, "matchResources": { "namespaceSelector": namespaces } });
     namespace.apply_to_cluster(policy("MutatingAdmissionPolicyBinding", spec)).await?;
     eventually("the API server applies the policy", async || {
         let shown = namespace.apply_with(resolving_pod("client"), "dryRun=All").await?.object;

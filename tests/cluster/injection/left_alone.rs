@@ -1,5 +1,6 @@
 //! Pods that are not injected, and pods that opt in with their own label.
 
+use podlocal_harness::cluster::coredns::CoreDns;
 use podlocal_harness::cluster::namespace::Namespace;
 use podlocal_harness::cluster::pods::phase;
 use podlocal_harness::cluster::{Cluster, eventually, name_of, product};
@@ -39,13 +40,7 @@ async fn pods_that_are_not_injected_run_unchanged_and_get_an_event(context: Cont
         let created = namespace.apply(pod.clone()).await?;
         assert_left_alone(&created.object);
         let is_told = pod["spec"]["dnsPolicy"].is_string();
-        assert_eq!(
-            !created.warnings.is_empty(),
-            is_told,
-            "{}: {:?}",
-            pod["metadata"]["name"],
-            created.warnings
-        );
+        assert_eq!(!created.warnings.is_empty(), is_told, "{}: {:?}", name_of(pod), created.warnings);
     }
     for pod in ["opted-out", "policy-none"] {
         assert_resolves(namespace, pod, "client").await?;
@@ -59,11 +54,8 @@ async fn pods_that_are_not_injected_run_unchanged_and_get_an_event(context: Cont
     })
     .await?;
     let says = |reason: &str| notes.iter().filter(|note| note.contains(reason)).count();
-    assert_eq!(
-        (notes.len(), says("dnsPolicy is None"), says("dnsPolicy is Default")),
-        (2, 1, 1),
-        "{notes:?}"
-    );
+    let found = (notes.len(), says("dnsPolicy is None"), says("dnsPolicy is Default"));
+    assert_eq!(found, (2, 1, 1), "{notes:?}");
     Ok(())
 }
 
@@ -103,8 +95,8 @@ async fn no_label_injects_pods_of_the_system_or_of_the_webhook(context: Context)
 
 /// A `dnsConfig` whose nameserver is cluster DNS.
 async fn own_dns(cluster: &Cluster, search: &str) -> Result<Value, Failure> {
-    let service = cluster.get(&cluster.api("v1", "Service", Some("kube-system")), "kube-dns").await?;
+    let address = CoreDns::find(cluster).await?.address;
     // Without `ndots`, musl does not use the search list for a name with a dot.
     let options = [json!({ "name": "ndots", "value": "2" })];
-    Ok(json!({ "nameservers": [service["spec"]["clusterIP"]], "searches": [search], "options": options }))
+    Ok(json!({ "nameservers": [address], "searches": [search], "options": options }))
 }

@@ -1,7 +1,7 @@
 //! Resources: QoS classes, quotas, and limit ranges.
 
 use podlocal_harness::cluster::client::{Libc, SLEEP, pod};
-use podlocal_harness::cluster::eventually;
+use podlocal_harness::cluster::{eventually, object};
 use podlocal_harness::failure::Failure;
 use podlocal_settings::names::{INJECT_DISABLED, INJECT_LABEL};
 use serde_json::{Value, json};
@@ -25,7 +25,7 @@ async fn pods_keep_their_qos_class_under_a_quota_that_demands_limits(
     let namespace = &context.namespace;
     let hard = ["requests.cpu", "requests.memory", "limits.cpu", "limits.memory"].map(|name| (name, "4G"));
     let hard: Value = hard.into_iter().map(|(name, most)| (name.to_owned(), json!(most))).collect();
-    namespace.apply(object("ResourceQuota", &json!({ "hard": hard }))).await?;
+    namespace.apply(object("v1", "ResourceQuota", "bounds", &json!({ "hard": hard }))).await?;
     eventually("the quota is enforced", async || {
         let quota = namespace.get("v1", "ResourceQuota", "bounds").await?;
         Ok(quota["status"]["used"].is_object().then_some(()))
@@ -47,7 +47,7 @@ async fn pods_keep_the_class_that_a_limit_range_gives_them(context: Context) -> 
     let namespace = &context.namespace;
     let defaults = json!({ "cpu": "100m", "memory": "64Mi" });
     let limits = json!([{ "type": "Container", "default": defaults, "defaultRequest": defaults }]);
-    namespace.apply(object("LimitRange", &json!({ "limits": limits }))).await?;
+    namespace.apply(object("v1", "LimitRange", "bounds", &json!({ "limits": limits }))).await?;
     // The same pod without injection shows the expected class.
     let mut direct = pod("direct", Libc::Musl, &SLEEP);
     direct["metadata"]["labels"] = json!({ INJECT_LABEL: INJECT_DISABLED });
@@ -68,7 +68,7 @@ async fn the_sidecar_meets_the_minimum_of_a_limit_range(context: Context) -> Res
     let namespace = &context.namespace;
     let minimum = json!({ "cpu": "50m", "memory": "48Mi" });
     let limits = json!([{ "type": "Container", "min": minimum, "defaultRequest": minimum }]);
-    namespace.apply(object("LimitRange", &json!({ "limits": limits }))).await?;
+    namespace.apply(object("v1", "LimitRange", "bounds", &json!({ "limits": limits }))).await?;
     let mut pod = pod("minimal", Libc::Musl, &SLEEP);
     pod["spec"]["containers"][0]["resources"] = json!({ "requests": minimum });
     pod["spec"]["schedulerName"] = json!("nobody");
@@ -76,8 +76,4 @@ async fn the_sidecar_meets_the_minimum_of_a_limit_range(context: Context) -> Res
     eventually("a pod within the minimum is created", async || namespace.apply(pod.clone()).await.map(Some))
         .await
         .map(drop)
-}
-
-fn object(kind: &str, spec: &Value) -> Value {
-    json!({ "apiVersion": "v1", "kind": kind, "metadata": { "name": "bounds" }, "spec": spec })
 }

@@ -2,9 +2,9 @@
 
 use podlocal_harness::cluster::client::{Libc, pod_spec};
 use podlocal_harness::cluster::namespace::Namespace;
-use podlocal_harness::cluster::{eventually, kubectl, name_of};
+use podlocal_harness::cluster::{eventually, kubectl, name_of, object};
 use podlocal_harness::failure::Failure;
-use serde_json::{Value, json};
+use serde_json::json;
 
 use super::{RESOLVE, RESOLVE_AND_SLEEP, assert_injected, assert_resolves, wait_until_settled};
 use crate::runner::{Context, Test, tests};
@@ -22,7 +22,7 @@ async fn deployments_statefulsets_and_daemonsets_are_injected(context: Context) 
         spec["restartPolicy"] = json!("Always");
         let template = json!({ "metadata": { "labels": labels }, "spec": spec });
         let spec = json!({ "selector": { "matchLabels": labels }, "template": template });
-        namespace.apply(workload("apps/v1", kind, &spec)).await?;
+        namespace.apply(object("apps/v1", kind, &kind.to_lowercase(), &spec)).await?;
     }
     for kind in kinds {
         assert_pods_are_injected(namespace, &format!("kind={kind}")).await?;
@@ -37,8 +37,8 @@ async fn jobs_complete_beside_their_sidecar(context: Context) -> Result<(), Fail
     let job = json!({ "backoffLimit": 0, "template": { "spec": pod_spec(Libc::Musl, &RESOLVE) } });
     let never = "0 0 30 2 *";
     let cron = json!({ "schedule": never, "jobTemplate": { "spec": job } });
-    namespace.apply(workload("batch/v1", "Job", &job)).await?;
-    namespace.apply(workload("batch/v1", "CronJob", &cron)).await?;
+    namespace.apply(object("batch/v1", "Job", "job", &job)).await?;
+    namespace.apply(object("batch/v1", "CronJob", "cronjob", &cron)).await?;
     kubectl(&["--namespace", &namespace.name, "create", "job", "of-cronjob", "--from=cronjob/cronjob"])
         .await?;
     for job in ["job", "of-cronjob"] {
@@ -50,12 +50,6 @@ async fn jobs_complete_beside_their_sidecar(context: Context) -> Result<(), Fail
         assert_pods_are_injected(namespace, &format!("job-name={job}")).await?;
     }
     Ok(())
-}
-
-/// A workload that is named after its kind.
-fn workload(api_version: &str, kind: &str, spec: &Value) -> Value {
-    let name = kind.to_lowercase();
-    json!({ "apiVersion": api_version, "kind": kind, "metadata": { "name": name }, "spec": spec })
 }
 
 async fn assert_pods_are_injected(namespace: &Namespace, labels: &str) -> Result<(), Failure> {

@@ -30,14 +30,12 @@ pub(super) async fn install(cluster: &Cluster) -> Result<(), Failure> {
 
 /// Fills the Secrets of the Certificates in the product's namespace. Returns the CA, in PEM.
 async fn issue(cluster: &Cluster) -> Result<String, Failure> {
-    let signing = || "signing the requested certificates".to_owned();
+    let signing = "signing the requested certificates";
     let certificates = cluster.api("cert-manager.io/v1", "Certificate", Some(product::NAMESPACE));
     let certificates = cluster.list(&certificates, "").await?;
     let is_authority = |certificate: &&Value| certificate["spec"]["isCA"] == true;
     let wanted = |value: Option<&Value>| {
-        value
-            .map(|value| value["spec"].clone())
-            .ok_or_else(|| Failure::new("the overlay requests no CA or no certificate"))
+        value.map(|value| value["spec"].clone()).with_context("the overlay requests no CA or no certificate")
     };
     let of_authority = wanted(certificates.iter().find(is_authority))?;
     let of_webhook = wanted(certificates.iter().find(|certificate| !is_authority(certificate)))?;

@@ -1,6 +1,6 @@
 //! CustomResourceDefinitions of other projects, which the overlays need, on a cluster that lacks them.
 
-use podlocal_harness::cluster::{Cluster, eventually, kubectl};
+use podlocal_harness::cluster::{Cluster, eventually, kubectl, object};
 use podlocal_harness::failure::{Failure, WithContext as _};
 use serde_json::{Value, json};
 
@@ -54,22 +54,11 @@ impl Definitions {
 fn definition(group: &str, version: &str, kind: &str) -> Value {
     let singular = kind.to_lowercase();
     let plural = format!("{singular}s");
-    json!({
-        "apiVersion": "apiextensions.k8s.io/v1",
-        "kind": "CustomResourceDefinition",
-        "metadata": { "name": format!("{plural}.{group}") },
-        "spec": {
-            "group": group,
-            "scope": "Namespaced",
-            "names": { "kind": kind, "singular": singular, "plural": plural },
-            "versions": [{
-                "name": version,
-                "served": true,
-                "storage": true,
-                "schema": {
-                    "openAPIV3Schema": { "type": "object", "x-kubernetes-preserve-unknown-fields": true },
-                },
-            }],
-        },
-    })
+    let schema = json!({ "type": "object", "x-kubernetes-preserve-unknown-fields": true });
+    let spec = json!({
+        "group": group, "scope": "Namespaced",
+        "names": { "kind": kind, "singular": singular, "plural": plural },
+        "versions": [{ "name": version, "served": true, "storage": true, "schema": { "openAPIV3Schema": schema } }],
+    });
+    object("apiextensions.k8s.io/v1", "CustomResourceDefinition", &format!("{plural}.{group}"), &spec)
 }

@@ -72,7 +72,7 @@ async fn a_release_is_installed_upgraded_rolled_back_and_uninstalled(
     let before = cluster.inventory().await?;
 
     // Packaged as for a registry: the archive contains the files to which the folder has links.
-    let folder = TempDir::new().with_context(|| "creating a folder".to_owned())?;
+    let folder = TempDir::new().with_context("creating a folder")?;
     let path = folder.path().display().to_string();
     helm(&["package", CHART, "--destination", &path]).await?;
     let mut archives = fs::read_dir(&path).with_context(|| format!("listing {path}"))?.filter_map(Result::ok);
@@ -118,7 +118,7 @@ async fn objects(yaml: &str) -> Result<BTreeMap<String, Value>, Failure> {
     let documents = serde_json::Deserializer::from_str(&json).into_iter::<Value>();
     let mut objects = BTreeMap::new();
     for document in documents {
-        let document = document.with_context(|| "reading what kubectl printed".to_owned())?;
+        let document = document.with_context("reading what kubectl printed")?;
         for object in document["items"].as_array().cloned().unwrap_or_else(|| vec![document]) {
             let name = &object["metadata"]["name"];
             let kind = &object["kind"];

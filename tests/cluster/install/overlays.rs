@@ -11,6 +11,7 @@ use std::collections::BTreeSet;
 use podlocal_harness::cluster::client::{Libc, Lookup, SLEEP, pod};
 use podlocal_harness::cluster::inventory::Item;
 use podlocal_harness::cluster::load::{self, Load};
+use podlocal_harness::cluster::metrics::SIDECAR_PORT;
 use podlocal_harness::cluster::namespace::Namespace;
 use podlocal_harness::cluster::product::{self, dry_run, tier_of};
 use podlocal_harness::cluster::{eventually, kubectl};
@@ -120,8 +121,9 @@ async fn assert_tier_answers(context: &Context, workload: &str, service: &str) -
     Ok(pod)
 }
 
-async fn queries(tier: &Namespace, service: &str) -> Result<f64, Failure> {
-    tier.sum_of_proxies(&format!("app.kubernetes.io/name={service}"), "podlocal_dns_queries_total").await
+async fn queries(tier: &Namespace, service: &str) -> Result<u64, Failure> {
+    let pods = format!("app.kubernetes.io/name={service}");
+    tier.sum_of_pods(&pods, SIDECAR_PORT, "podlocal_dns_queries_total", &[]).await
 }
 
 async fn assert_resolves(namespace: &Namespace, pod: &str, names: &[&str]) -> Result<(), Failure> {

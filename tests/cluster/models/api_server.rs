@@ -63,7 +63,7 @@ async fn agree_on_a_secret(
     answer("a Secret that is not there", secrets.get("certificate").await);
     let stored = answer("create a Secret", secrets.create(&create, &secret).await);
     answer("create it again", secrets.create(&create, &secret).await);
-    let mut stored = stored.ok_or_else(|| Failure::new("the Secret was not created"))?;
+    let mut stored = stored.with_context("the Secret was not created")?;
     stored.data["data"]["tls.crt"] = json!("Qg==");
     answer("replace what was read", secrets.replace("certificate", &create, &stored).await);
     stored.data["data"]["tls.crt"] = json!("Qw==");
@@ -132,8 +132,7 @@ async fn list_and_watch(
         pages(&services, what, parameters.limit(2), answers).await?;
     }
 
-    let listed =
-        services.list(&ListParams::default()).await.with_context(|| "listing Services".to_owned())?;
+    let listed = services.list(&ListParams::default()).await.with_context("listing Services")?;
     let version = listed.metadata.resource_version.unwrap_or_default();
     for labels in [
         json!({ "more": "true" }),
@@ -141,13 +140,10 @@ async fn list_and_watch(
         json!({ "podlocal-dns.io/models": "true" }),
     ] {
         let patch = Patch::Merge(json!({ "metadata": { "labels": labels } }));
-        services
-            .patch("two", &PatchParams::default(), &patch)
-            .await
-            .with_context(|| "patching a Service".to_owned())?;
+        services.patch("two", &PatchParams::default(), &patch).await.with_context("patching a Service")?;
     }
     let watched = services.watch(&WatchParams::default().labels(label), &version).await;
-    let mut watched = pin!(watched.with_context(|| "watching Services".to_owned())?);
+    let mut watched = pin!(watched.with_context("watching Services")?);
     for _ in 0..3 {
         let event = loop {
             match watched.next().await {

@@ -49,53 +49,36 @@ pub enum Answer {
 
 impl Client {
     /// All clients.
-    pub const ALL: [Self; 10] = [
-        Self::Glibc,
-        Self::Getent,
-        Self::Musl,
-        Self::Go,
-        Self::NodeLookup,
-        Self::NodeResolve,
-        Self::Java,
-        Self::Python,
-        Self::Dig,
-        Self::Busybox,
-    ];
+    pub const ALL: [Self; 10] = {
+        use Client::{Busybox, Dig, Getent, Glibc, Go, Java, Musl, NodeLookup, NodeResolve, Python};
+        [Glibc, Getent, Musl, Go, NodeLookup, NodeResolve, Java, Python, Dig, Busybox]
+    };
 
-    /// Its usual name.
-    pub fn name(self) -> &'static str {
+    /// Its usual name, the program that it needs, and the Debian package with the program.
+    fn described(self) -> [&'static str; 3] {
         match self {
-            Self::Glibc => "glibc",
-            Self::Getent => "getent",
-            Self::Musl => "musl",
-            Self::Go => "Go",
-            Self::NodeLookup => "Node lookup",
-            Self::NodeResolve => "Node resolve",
-            Self::Java => "Java",
-            Self::Python => "Python",
-            Self::Dig => "dig",
-            Self::Busybox => "busybox",
+            Self::Glibc => ["glibc", "cc", "gcc"],
+            Self::Getent => ["getent", "getent", "libc-bin"],
+            Self::Musl => ["musl", "musl-gcc", "musl-tools"],
+            Self::Go => ["Go", "go", "golang-go"],
+            Self::NodeLookup => ["Node lookup", "node", "nodejs"],
+            Self::NodeResolve => ["Node resolve", "node", "nodejs"],
+            Self::Java => ["Java", "javac", "default-jdk-headless"],
+            Self::Python => ["Python", "python3", "python3"],
+            Self::Dig => ["dig", "dig", "bind9-dnsutils"],
+            Self::Busybox => ["busybox", "busybox", "busybox"],
         }
     }
 
-    /// The program that it needs, and the Debian package with the program.
-    fn needs(self) -> (&'static str, &'static str) {
-        match self {
-            Self::Glibc => ("cc", "gcc"),
-            Self::Getent => ("getent", "libc-bin"),
-            Self::Musl => ("musl-gcc", "musl-tools"),
-            Self::Go => ("go", "golang-go"),
-            Self::NodeLookup | Self::NodeResolve => ("node", "nodejs"),
-            Self::Java => ("javac", "default-jdk-headless"),
-            Self::Python => ("python3", "python3"),
-            Self::Dig => ("dig", "bind9-dnsutils"),
-            Self::Busybox => ("busybox", "busybox"),
-        }
+    /// Its usual name.
+    pub fn name(self) -> &'static str {
+        let [name, ..] = self.described();
+        name
     }
 
     /// The reason when it cannot be tested on this machine.
     pub fn is_missing(self) -> Option<String> {
-        let (program, package) = self.needs();
+        let [_, program, package] = self.described();
         let path = env::var_os("PATH").unwrap_or_default();
         let is_there = env::split_paths(&path).any(|directory| directory.join(program).is_file());
         (!is_there).then(|| format!("{program} is not installed; it is in the Debian package {package}"))
@@ -105,7 +88,8 @@ impl Client {
     pub fn build(self) -> Result<(), Failure> {
         let out = directory()?;
         fs::create_dir_all(&out).with_context(|| format!("making {}", out.display()))?;
-        let mut command = Command::new(self.needs().0);
+        let [_, program, _] = self.described();
+        let mut command = Command::new(program);
         match self {
             Self::Glibc => {
                 command.args(["-O2", "-o"]).arg(out.join("glibc")).arg(source("lookup.c")).arg("-lresolv")
@@ -122,11 +106,11 @@ impl Client {
             Self::Java => command.arg("-d").arg(&out).arg(source("Lookup.java")),
             _ => return Ok(()),
         };
-        let output = command.output().with_context(|| format!("running {}", self.needs().0))?;
+        let output = command.output().with_context(|| format!("running {program}"))?;
         if output.status.success() {
             return Ok(());
         }
-        Err(Failure::new(format!("{}: {}", self.needs().0, String::from_utf8_lossy(&output.stderr))))
+        Err(Failure::new(format!("{program}: {}", String::from_utf8_lossy(&output.stderr))))
     }
 
     /// Whether it supports this kind of question.

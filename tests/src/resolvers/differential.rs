@@ -23,95 +23,32 @@ use podlocal_harness::model::cluster_dns::{Service, World};
 const SEARCH: [&str; 4] = ["default.svc.cluster.local", "svc.cluster.local", "cluster.local", "corp.example"];
 
 /// Names of one to six labels: in the cluster, in the search list, outside, in several of these, or nowhere.
-const NAMES: [&str; 53] = [
-    "web",
-    "store",
-    "dk",
-    "wiki",
-    "missing",
-    "db.prod",
-    "DB.Prod.",
-    "rank-0.peers",
-    "10-244-1-12.peers",
-    "example.org",
-    "wiki.eu",
-    "both.prod",
-    "missing.prod",
-    "missing.nowhere",
-    "db.prod.svc",
-    "DB.Prod.svc.",
-    "rank-0.workers.ml",
-    "redis-0.redis.dev",
-    "redis-0.redis.dev.",
-    "10-244-1-12.default.pod",
-    "_http._tcp.web",
-    "www.example.org",
-    "www.google.dev",
-    "_mpi._tcp.workers",
-    "www.example.com",
-    "v6.example.com",
-    "alias.example.com",
-    "a.wiki.eu",
-    "missing.prod.svc",
-    "missing.example.org",
-    "_http._tcp.missing",
-    "rank-0.workers.ml.svc",
-    "redis-0.redis.dev.svc",
-    "_sql._tcp.db.prod",
-    "a.www.example.org",
-    "a.b.wiki.eu",
-    "svc.cluster.local",
-    "a.missing.prod.svc",
-    "a.missing.example.org",
-    "_sql._tcp.db.prod.svc",
-    "db.prod.svc.cluster.local",
-    "both.prod.svc.cluster.local",
-    "a.b.www.example.org",
-    "a.b.c.wiki.eu",
-    "missing.prod.svc.cluster.local",
-    "a.b.missing.example.org",
-    "rank-0.workers.ml.svc.cluster.local",
-    "_sql._tcp.db.prod.svc.x",
-    "8.8.96.10.in-addr.arpa",
-    "1.2.0.192.in-addr.arpa",
-    "a.b.c.www.example.org",
-    "a.b.c.d.wiki.eu",
-    "a.b.c.missing.example.org",
-];
+const NAMES: &str = "\
+    web store dk wiki missing db.prod DB.Prod. rank-0.peers 10-244-1-12.peers example.org wiki.eu both.prod \
+    missing.prod missing.nowhere db.prod.svc DB.Prod.svc. rank-0.workers.ml redis-0.redis.dev \
+    redis-0.redis.dev. 10-244-1-12.default.pod _http._tcp.web www.example.org www.google.dev \
+    _mpi._tcp.workers www.example.com v6.example.com alias.example.com a.wiki.eu missing.prod.svc \
+    missing.example.org _http._tcp.missing rank-0.workers.ml.svc redis-0.redis.dev.svc _sql._tcp.db.prod \
+    a.www.example.org a.b.wiki.eu svc.cluster.local a.missing.prod.svc a.missing.example.org \
+    _sql._tcp.db.prod.svc db.prod.svc.cluster.local both.prod.svc.cluster.local a.b.www.example.org \
+    a.b.c.wiki.eu missing.prod.svc.cluster.local a.b.missing.example.org rank-0.workers.ml.svc.cluster.local \
+    _sql._tcp.db.prod.svc.x 8.8.96.10.in-addr.arpa 1.2.0.192.in-addr.arpa a.b.c.www.example.org \
+    a.b.c.d.wiki.eu a.b.c.missing.example.org";
 
 /// Outside names with records of every type.
-const OUTSIDE: [&str; 15] = [
-    "dk",
-    "example.org",
-    "www.example.org",
-    "a.www.example.org",
-    "a.b.www.example.org",
-    "a.b.c.www.example.org",
-    "both.prod",
-    "redis-0.redis.dev",
-    "www.google.dev",
-    "wiki.corp.example",
-    "wiki.eu.corp.example",
-    "a.wiki.eu.corp.example",
-    "a.b.wiki.eu.corp.example",
-    "a.b.c.wiki.eu.corp.example",
-    "a.b.c.d.wiki.eu.corp.example",
-];
+const OUTSIDE: &str = "\
+    dk example.org www.example.org a.www.example.org a.b.www.example.org a.b.c.www.example.org both.prod \
+    redis-0.redis.dev www.google.dev wiki.corp.example wiki.eu.corp.example a.wiki.eu.corp.example \
+    a.b.wiki.eu.corp.example a.b.c.wiki.eu.corp.example a.b.c.d.wiki.eu.corp.example";
 
 /// Addresses of a Service, of a pod, of an outside name, and of no name. The address of the pod is not one
 /// that pods of the tests get, because a pod finds its own address in `/etc/hosts`.
 const ADDRESSES: [&str; 4] = ["10.96.8.8", "10.244.200.10", "203.0.113.1", "192.0.2.1"];
 
-const TYPES: [RecordType; 8] = [
-    RecordType::A,
-    RecordType::AAAA,
-    RecordType::SRV,
-    RecordType::TXT,
-    RecordType::MX,
-    RecordType::PTR,
-    RecordType::HTTPS,
-    RecordType::ANY,
-];
+const TYPES: [RecordType; 8] = {
+    use RecordType::{A, AAAA, ANY, HTTPS, MX, PTR, SRV, TXT};
+    [A, AAAA, SRV, TXT, MX, PTR, HTTPS, ANY]
+};
 
 /// The number of pods of one client that run at the same time.
 const AT_ONCE: usize = 2;
@@ -137,7 +74,7 @@ pub fn world() -> World {
         .service(pods("redis", "dev", "redis-0", "10.244.200.20"))
         .service(Service::cluster_ip("both", "prod", "10.96.9.9").port("sql", "tcp", 5432))
         .outside("1.113.0.203.in-addr.arpa", 60, RData::PTR(PTR(name("www.example.com"))));
-    OUTSIDE.iter().zip(1..).fold(world, |world, (owner, number)| {
+    OUTSIDE.split(' ').zip(1..).fold(world, |world, (owner, number)| {
         of_every_type(owner, number).into_iter().fold(world, |world, data| world.outside(owner, 60, data))
     })
 }
@@ -162,17 +99,10 @@ fn name(text: &str) -> Name {
 }
 
 impl Ndots {
-    const ALL: [Self; 9] = [
-        Self::Usual,
-        Self::Own(1),
-        Self::Own(2),
-        Self::Own(3),
-        Self::Own(4),
-        Self::Own(5),
-        Self::Annotated(1),
-        Self::Annotated(3),
-        Self::Annotated(4),
-    ];
+    const ALL: [Self; 9] = {
+        use Ndots::{Annotated, Own, Usual};
+        [Usual, Own(1), Own(2), Own(3), Own(4), Own(5), Annotated(1), Annotated(3), Annotated(4)]
+    };
 
     /// The value without injection.
     fn original(self) -> u8 {
@@ -245,7 +175,7 @@ pub struct Outcome {
 pub async fn compare(client: Client, [direct, injected]: [&Cluster; 2]) -> Result<Outcome, Failure> {
     let asked = questions(client);
     let names: BTreeSet<String> =
-        NAMES.iter().flat_map(|name| search_candidates(name.trim_end_matches('.'), 0)).collect();
+        NAMES.split(' ').flat_map(|name| search_candidates(name.trim_end_matches('.'), 0)).collect();
     let mut absolute: Vec<(Kind, &str)> =
         kinds(client).flat_map(|kind| names.iter().map(move |name| (kind, name.as_str()))).collect();
     absolute.extend(addresses());
@@ -355,7 +285,7 @@ fn kinds(client: Client) -> impl Iterator<Item = Kind> {
 
 /// All questions: every name with every kind, and the addresses.
 fn questions(client: Client) -> Vec<(Kind, &'static str)> {
-    let names = kinds(client).flat_map(|kind| NAMES.map(|name| (kind, name)));
+    let names = kinds(client).flat_map(|kind| NAMES.split(' ').map(move |name| (kind, name)));
     names.chain(addresses()).collect()
 }
 

@@ -1,6 +1,5 @@
 //! One cell: a client sends a question in a pod that has just started, direct and injected.
 
-use std::fmt::Write as _;
 use std::time::Duration;
 
 use serde_json::{Value, json};
@@ -146,19 +145,17 @@ pub(super) async fn ask(
 pub fn table(questions: &[Question], cells: &[Cell]) -> String {
     let clients: Vec<Client> =
         Client::ALL.into_iter().filter(|client| cells.iter().any(|cell| cell.client == *client)).collect();
-    let mut text = "| question | name |".to_owned();
-    // A write to a `String` does not fail.
-    for client in &clients {
-        let _ = write!(text, " {} |", client.name());
-    }
-    text += &format!("\n|---|---|{}\n", "---|".repeat(clients.len()));
-    for question in questions {
-        let _ = write!(text, "| {} | `{}` |", question.about, question.name);
-        for client in &clients {
-            let is_it = |cell: &&Cell| (cell.client, cell.question.about) == (*client, question.about);
-            let _ = write!(text, " {} |", cells.iter().find(is_it).map_or("-".to_owned(), Cell::short));
-        }
-        text.push('\n');
+    let line = |first: String, of: &dyn Fn(Client) -> String| {
+        let cells: Vec<String> = clients.iter().map(|client| of(*client)).collect();
+        format!("| {first} | {} |\n", cells.join(" | "))
+    };
+    let mut text = line("question | name".to_owned(), &|client| client.name().to_owned());
+    text += &format!("|---|---|{}\n", "---|".repeat(clients.len()));
+    for Question { about, name, .. } in questions {
+        text += &line(format!("{about} | `{name}`"), &|client| {
+            let is_it = |cell: &&Cell| (cell.client, cell.question.about) == (client, *about);
+            cells.iter().find(is_it).map_or("-".to_owned(), Cell::short)
+        });
     }
     text
 }

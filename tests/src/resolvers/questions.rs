@@ -2,9 +2,7 @@
 
 use std::net::Ipv4Addr;
 
-use hickory_proto::rr::rdata::A;
-use hickory_proto::rr::{RData, RecordType};
-
+use hickory_proto::rr::RecordType;
 use podlocal_harness::model::cluster_dns::World;
 
 /// The kind of a question.
@@ -53,9 +51,8 @@ const HUGE: u16 = 300;
 
 /// The world of the tests, with a name whose addresses do not fit into 4 kB.
 pub fn world() -> World {
-    (0..HUGE).fold(World::example(), |world, number| {
-        world.outside("huge.example.com", 60, RData::A(A(huge_address(number))))
-    })
+    (0..HUGE)
+        .fold(World::example(), |world, number| world.outside("huge.example.com", 60, huge_address(number)))
 }
 
 fn huge_address(number: u16) -> Ipv4Addr {

@@ -1,16 +1,12 @@
 //! The real webhook, as a process on the node.
 
-use std::fs::{self, File};
+use std::fs;
 use std::net::{Ipv4Addr, SocketAddr};
-use std::path::{Path, PathBuf};
-use std::process::Stdio;
-use std::time::Duration;
-
-use tokio::process::{Child, Command};
-use tokio::time::{Instant, MissedTickBehavior, interval};
+use std::path::Path;
 
 use super::ReviewClient;
-use crate::failure::{Failure, WithContext};
+use crate::failure::Failure;
+use crate::model::daemon::Daemon;
 use crate::model::pod::ClusterNames;
 
 /// The port of the manifests.
@@ -19,21 +15,13 @@ const PORT: u16 = 8443;
 /// The image in injected pods. It is never pulled.
 const SIDECAR_IMAGE: &str = "registry.example/podlocal-sidecar:test";
 
-/// The time-out for the start of the webhook.
-const DEADLINE: Duration = Duration::from_secs(30);
-
-/// The interval at which its CA file is polled during the start.
-const POLL: Duration = Duration::from_millis(10);
-
 /// A running `podlocal-webhook`; killed when dropped.
-#[derive(Debug)]
 pub struct Webhook {
     /// Sends reviews to it.
     pub client: ReviewClient,
     /// The address of its metrics.
     pub admin: SocketAddr,
-    log: PathBuf,
-    process: Child,
+    daemon: Daemon,
 }
 
 impl Webhook {
@@ -57,72 +45,44 @@ impl Webhook {
         shared_tier: Option<Ipv4Addr>,
         directory: &Path,
     ) -> Result<Self, Failure> {
-        let (ca, log) = (directory.join("ca.pem"), directory.join("webhook.log"));
-        let log_file = File::create(&log).with_context(|| format!("making {}", log.display()))?;
-        let mut process = Command::new(program)
-            .arg("serve")
-            .args(["--listen", &listen.to_string(), "--admin-listen", "127.0.0.1:0"])
-            .args(["--sidecar-image", SIDECAR_IMAGE])
-            .args(["--cluster-dns", &cluster.dns.to_string(), "--cluster-domain", &cluster.zone])
-            .args(shared_tier.into_iter().flat_map(|tier| ["--shared-tier".to_owned(), tier.to_string()]))
-            .arg("--ca-out")
-            .arg(&ca)
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(log_file)
-            .kill_on_drop(true)
-            .spawn()
-            .with_context(|| format!("starting {}", program.display()))?;
-        wait_for_certificate(&mut process, &ca).await.with_context(|| describe(&log))?;
-        let listen = logged_address(&log, "serving admission reviews")?;
-        let admin = logged_address(&log, "serving health and metrics")?;
-        Ok(Self { client: ReviewClient::new(listen, &ca)?, admin, log, process })
+        let ca = directory.join("ca.pem");
+        let (listen, dns, ca_out) = (listen.to_string(), cluster.dns.to_string(), ca.to_string_lossy());
+        let tier = shared_tier.map(|tier| format!("--shared-tier={tier}"));
+        let mut arguments = vec!["serve", "--listen", &listen, "--admin-listen", "127.0.0.1:0"];
+        arguments.extend(["--sidecar-image", SIDECAR_IMAGE, "--cluster-dns", &dns]);
+        arguments.extend(["--cluster-domain", &cluster.zone, "--ca-out", &ca_out]);
+        arguments.extend(tier.as_deref());
+        // It writes the file of the CA when it listens.
+        let addresses = |log: &str| {
+            let address = |what| {
+                let line = log.lines().find(|line| line.contains(what))?;
+                line.split_once("address=\"")?.1.split_once('"')?.0.parse().ok()
+            };
+            let has_ca = fs::read_to_string(&ca).is_ok_and(|text| text.contains("END CERTIFICATE"));
+            has_ca
+                .then(|| {
+                    Some((address("serving admission reviews")?, address("serving health and metrics")?))
+                })
+                .flatten()
+        };
+        let log = directory.join("webhook.log");
+        let (daemon, (listen, admin)) =
+            Daemon::start("the webhook", program, &arguments, log, addresses).await?;
+        Ok(Self { client: ReviewClient::new(listen, &ca)?, admin, daemon })
     }
 
     /// Stops it, and waits until the process has ended and its address is free.
-    pub async fn stop(mut self) -> Result<(), Failure> {
-        self.process.kill().await.with_context(|| "ending the webhook".to_owned())
+    pub async fn stop(self) -> Result<(), Failure> {
+        self.daemon.stop().await
     }
 
     /// The id of its process.
     pub fn id(&self) -> u32 {
-        self.process.id().unwrap_or_default()
+        self.daemon.id()
     }
 
     /// Its log, for the diagnosis of a failure.
     pub fn describe(&self) -> String {
-        describe(&self.log)
+        self.daemon.describe()
     }
-}
-
-/// Waits for the CA file, which the webhook writes when it listens.
-async fn wait_for_certificate(process: &mut Child, ca: &Path) -> Result<(), Failure> {
-    let start = Instant::now();
-    let mut ticks = interval(POLL);
-    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    while !fs::read_to_string(ca).is_ok_and(|text| text.contains("END CERTIFICATE")) {
-        if let Some(status) = process.try_wait().with_context(|| "watching the webhook".to_owned())? {
-            return Err(Failure::new(format!("the webhook has ended with {status}")));
-        }
-        if start.elapsed() > DEADLINE {
-            return Err(Failure::new(format!("the webhook does not serve {DEADLINE:?} after its start")));
-        }
-        ticks.tick().await;
-    }
-    Ok(())
-}
-
-/// The address in the log line that contains `what`.
-fn logged_address(log: &Path, what: &str) -> Result<SocketAddr, Failure> {
-    let text = fs::read_to_string(log).with_context(|| format!("reading {}", log.display()))?;
-    let line = text.lines().find(|line| line.contains(what));
-    let address = line.and_then(|line| line.split_once("address=\"")?.1.split_once('"')?.0.parse().ok());
-    address.ok_or_else(|| {
-        Failure::new(format!("the webhook's log has no line {what:?} with an address; {}", describe(log)))
-    })
-}
-
-fn describe(log: &Path) -> String {
-    let text = fs::read_to_string(log).unwrap_or_default();
-    format!("the webhook's log:\n{text}")
 }

@@ -9,11 +9,10 @@
 use std::net::IpAddr;
 
 use hickory_proto::op::{Edns, Message, Metadata, Query, ResponseCode};
-use hickory_proto::rr::rdata::{A, AAAA, CNAME, NS, PTR, SOA, SRV, TXT};
+use hickory_proto::rr::rdata::{CNAME, NS, PTR, SOA, SRV, TXT};
 use hickory_proto::rr::{Name, RData, Record, RecordType};
 
 use super::outside;
-use super::sections::Answer;
 use super::services::{Request, Target, find, owners_of, parse, pod};
 use super::world::World;
 
@@ -22,8 +21,15 @@ const SPECIFICATION: (&str, u32) = ("1.1.0", 28800);
 
 /// The complete response to a query; [`truncate`] limits its size.
 pub fn answer(world: &World, query: &Message) -> Message {
-    let mut response = Message::query();
+    let mut response = match query.queries.first() {
+        Some(question) => in_world(world, question),
+        None => with_code(ResponseCode::FormErr),
+    };
+    let Metadata { response_code, authoritative, recursion_available, .. } = response.metadata;
     response.metadata = Metadata::response_from_request(&query.metadata);
+    response.metadata.response_code = response_code;
+    response.metadata.authoritative = authoritative;
+    response.metadata.recursion_available = recursion_available;
     response.queries.clone_from(&query.queries);
     // CoreDNS returns the client's OPT record without its options.
     response.edns = query.edns.as_ref().map(|edns| {
@@ -31,11 +37,14 @@ pub fn answer(world: &World, query: &Message) -> Message {
         own.set_max_payload(edns.max_payload()).set_dnssec_ok(edns.flags().dnssec_ok);
         own
     });
-    match query.queries.first() {
-        Some(question) => in_world(world, question).write(&mut response),
-        None => response.metadata.response_code = ResponseCode::FormErr,
-    }
     response
+}
+
+/// An answer without records.
+fn with_code(code: ResponseCode) -> Message {
+    let mut answer = Message::query();
+    answer.metadata.response_code = code;
+    answer
 }
 
 /// Removes records from the end until the response fits, and then sets TC: `Truncate` of miekg/dns.
@@ -53,89 +62,71 @@ pub fn truncate(response: &mut Message, most_bytes: usize) {
     }
 }
 
-fn in_world(world: &World, question: &Query) -> Answer {
+/// The records, the RCODE and the flags for a question.
+fn in_world(world: &World, question: &Query) -> Message {
     let name = question.name().to_lowercase();
     if world.zone.zone_of(&name) {
         return in_cluster(world, question, &name);
     }
-    if question.query_type() == RecordType::PTR
-        && let Some(answer) = reverse(world, question, &name)
-    {
-        return answer;
+    let is_reverse = question.query_type() == RecordType::PTR;
+    let found = is_reverse.then(|| reverse(world, question, &name)).flatten();
+    found.unwrap_or_else(|| outside::answer(world, question))
+}
+
+/// The answers and the additional records.
+type Records = (Vec<Record>, Vec<Record>);
+
+fn in_cluster(world: &World, question: &Query, name: &Name) -> Message {
+    let left = usize::from(name.num_labels()).saturating_sub(usize::from(world.zone.num_labels()));
+    let left = name.iter().take(left).map(|label| String::from_utf8_lossy(label).into_owned());
+    let left: Vec<String> = left.collect();
+    let found = look_up(world, question, &left.iter().map(String::as_str).collect::<Vec<_>>());
+    let mut answer = with_code(if found.is_some() { ResponseCode::NoError } else { ResponseCode::NXDomain });
+    answer.metadata.authoritative = true;
+    (answer.answers, answer.additionals) = found.unwrap_or_default();
+    if answer.answers.is_empty() {
+        answer.additionals.clear();
+        answer.authorities = vec![soa(world)];
     }
-    outside::answer(world, question)
+    answer
 }
 
-/// The result for a name: it exists and has these records of the type (none: NODATA), or it does not exist.
-enum Found {
-    Records { answers: Vec<Record>, additionals: Vec<Record> },
-    NameError,
-}
-
-fn in_cluster(world: &World, question: &Query, name: &Name) -> Answer {
-    let left = labels_left_of(name, &world.zone);
-    match look_up(world, question, &left.iter().map(String::as_str).collect::<Vec<_>>()) {
-        Found::Records { answers, additionals } if !answers.is_empty() => {
-            Answer { authoritative: true, answers, additionals, ..Answer::default() }
-        }
-        negative => Answer {
-            code: matches!(negative, Found::NameError).then_some(ResponseCode::NXDomain),
-            authoritative: true,
-            authorities: vec![soa(world)],
-            ..Answer::default()
-        },
-    }
-}
-
-fn look_up(world: &World, question: &Query, left: &[&str]) -> Found {
-    let nodata = || Found::Records { answers: Vec::new(), additionals: Vec::new() };
+/// The records of the type that a name has, if it has any; `None`: the name does not exist.
+fn look_up(world: &World, question: &Query, left: &[&str]) -> Option<Records> {
     let record = |data| Record::from_rdata(question.name().clone(), world.ttl, data);
-    match (question.query_type(), left) {
+    let of_type = |addresses: &[IpAddr]| {
+        let data = addresses.iter().map(|&address| RData::from(address));
+        data.filter(|data| data.record_type() == question.query_type()).map(record).collect()
+    };
+    Some(match (question.query_type(), left) {
         (RecordType::TXT, ["dns-version"]) => {
             let text = RData::TXT(TXT::new(vec![SPECIFICATION.0.to_owned()]));
-            let record = Record::from_rdata(question.name().clone(), SPECIFICATION.1, text);
-            Found::Records { answers: vec![record], additionals: Vec::new() }
+            (vec![Record::from_rdata(question.name().clone(), SPECIFICATION.1, text)], Vec::new())
         }
         // TXT is not looked up among Services at all, so RFC 8020 does not hold here.
-        (RecordType::TXT, [_]) => Found::NameError,
-        (RecordType::TXT, _) => nodata(),
-        (RecordType::SOA, []) => Found::Records { answers: vec![soa(world)], additionals: Vec::new() },
+        (RecordType::TXT, [_]) => return None,
+        (RecordType::TXT, _) => Records::default(),
+        (RecordType::SOA, []) => (vec![soa(world)], Vec::new()),
         (RecordType::NS, []) => {
             let server = name_server(world);
-            let additionals =
-                world.dns.iter().map(|&ip| Record::from_rdata(server.clone(), world.ttl, address(ip)));
-            Found::Records {
-                answers: vec![record(RData::NS(NS(server.clone())))],
-                additionals: additionals.collect(),
+            let glue = world.dns.iter().map(|&ip| Record::from_rdata(server.clone(), world.ttl, ip.into()));
+            (vec![record(RData::NS(NS(server.clone())))], glue.collect())
+        }
+        (_, ["ns", "dns"]) => (of_type(&world.dns), Vec::new()),
+        _ => match parse(left) {
+            Request::Exists => Records::default(),
+            Request::Invalid => return None,
+            Request::Pod { namespace, name } => {
+                (of_type(pod(world, namespace, name)?.as_slice()), Vec::new())
             }
-        }
-        (record_type, ["ns", "dns"]) => {
-            let addresses = world.dns.iter().copied().map(address);
-            let matching = addresses.filter(|data| data.record_type() == record_type);
-            Found::Records { answers: matching.map(record).collect(), additionals: Vec::new() }
-        }
-        (record_type, _) => match parse(left) {
-            Request::Exists => nodata(),
-            Request::Invalid => Found::NameError,
-            Request::Pod { namespace, name } => match pod(world, namespace, name) {
-                Some(ip) => {
-                    let matching = ip.map(address).filter(|data| data.record_type() == record_type);
-                    Found::Records {
-                        answers: matching.map(record).into_iter().collect(),
-                        additionals: Vec::new(),
-                    }
-                }
-                None => Found::NameError,
-            },
-            Request::Service { namespace, name, part } => match find(world, namespace, name, &part) {
-                Some(targets) => targets_of_type(world, question, &targets),
-                None => Found::NameError,
-            },
+            Request::Service { namespace, name, part } => {
+                targets_of_type(world, question, &find(world, namespace, name, &part)?)
+            }
         },
-    }
+    })
 }
 
-fn targets_of_type(world: &World, question: &Query, targets: &[Target<'_>]) -> Found {
+fn targets_of_type(world: &World, question: &Query, targets: &[Target<'_>]) -> Records {
     let (mut answers, mut additionals): (Vec<Record>, Vec<Record>) = (Vec::new(), Vec::new());
     let add = |records: &mut Vec<Record>, name: &Name, data: RData| {
         let record = Record::from_rdata(name.clone(), world.ttl, data);
@@ -147,17 +138,14 @@ fn targets_of_type(world: &World, question: &Query, targets: &[Target<'_>]) -> F
     let weight = u16::try_from(100 / targets.len().max(1)).unwrap_or(1).max(1);
     for target in targets {
         match (target, question.query_type()) {
-            (Target::Address { ip: IpAddr::V4(ip), .. }, RecordType::A) => {
-                add(&mut answers, question.name(), RData::A(A(*ip)));
-            }
-            (Target::Address { ip: IpAddr::V6(ip), .. }, RecordType::AAAA) => {
-                add(&mut answers, question.name(), RData::AAAA(AAAA(*ip)));
+            (Target::Address { ip, .. }, wanted) if RData::from(*ip).record_type() == wanted => {
+                add(&mut answers, question.name(), RData::from(*ip));
             }
             (Target::Address { ip, port: Some(port), owner }, RecordType::SRV) => {
                 let owner = in_zone(owner, &world.zone);
                 let data = RData::SRV(SRV::new(0, weight, port.number, owner.clone()));
                 add(&mut answers, question.name(), data);
-                add(&mut additionals, &owner, address(*ip));
+                add(&mut additionals, &owner, RData::from(*ip));
             }
             (Target::Alias(target), RecordType::A | RecordType::AAAA | RecordType::CNAME) => {
                 let Ok(target) = Name::from_ascii(format!("{}.", target.trim_end_matches('.'))) else {
@@ -172,24 +160,25 @@ fn targets_of_type(world: &World, question: &Query, targets: &[Target<'_>]) -> F
             _ => {}
         }
     }
-    Found::Records { answers, additionals }
+    (answers, additionals)
 }
 
 /// `Reverse`: the Service with this cluster IP, otherwise the endpoints with this address; `None`: fall
 /// through.
-fn reverse(world: &World, question: &Query, name: &Name) -> Option<Answer> {
+fn reverse(world: &World, question: &Query, name: &Name) -> Option<Message> {
     let ip = name.parse_arpa_name().ok().map(|network| network.addr())?;
     // A network such as 96.10.in-addr.arpa is not an address.
     if name.num_labels() != if ip.is_ipv4() { 6 } else { 34 } {
         return None;
     }
-    let mut answers: Vec<Record> = Vec::new();
+    let mut answer = with_code(ResponseCode::NoError);
+    answer.metadata.authoritative = true;
     for owner in owners_of(world, ip) {
         let data = RData::PTR(PTR(in_zone(&owner, &world.zone)));
-        answers.push(Record::from_rdata(question.name().clone(), world.ttl, data));
+        answer.answers.push(Record::from_rdata(question.name().clone(), world.ttl, data));
     }
-    answers.dedup();
-    (!answers.is_empty()).then(|| Answer { authoritative: true, answers, ..Answer::default() })
+    answer.answers.dedup();
+    (!answer.answers.is_empty()).then_some(answer)
 }
 
 /// The SOA of negative answers: backend_lookup.go's `SOA`.
@@ -207,16 +196,4 @@ fn name_server(world: &World) -> Name {
 fn in_zone(labels: &[String], zone: &Name) -> Name {
     let name = Name::from_labels(labels.iter().map(String::as_bytes));
     name.and_then(|name| name.append_domain(zone)).unwrap_or_else(|_| zone.clone())
-}
-
-fn address(ip: IpAddr) -> RData {
-    match ip {
-        IpAddr::V4(ip) => RData::A(A(ip)),
-        IpAddr::V6(ip) => RData::AAAA(AAAA(ip)),
-    }
-}
-
-fn labels_left_of(name: &Name, zone: &Name) -> Vec<String> {
-    let left = usize::from(name.num_labels()).saturating_sub(usize::from(zone.num_labels()));
-    name.iter().take(left).map(|label| String::from_utf8_lossy(label).into_owned()).collect()
 }

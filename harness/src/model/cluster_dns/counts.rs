@@ -7,14 +7,7 @@ use std::time::Duration;
 use hickory_proto::rr::RecordType;
 use serde::Serialize;
 
-/// The transport of a query.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Transport {
-    /// In a datagram.
-    Udp,
-    /// In a connection.
-    Tcp,
-}
+use crate::framing::Transport;
 
 /// The length of one [`Step`].
 pub const STEP: Duration = Duration::from_millis(50);

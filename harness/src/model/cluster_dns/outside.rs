@@ -1,24 +1,25 @@
 //! Outside names, as the resolver to which CoreDNS forwards would answer them.
 
-use hickory_proto::op::{Query, ResponseCode};
+use hickory_proto::op::{Message, Query, ResponseCode};
 use hickory_proto::rr::rdata::SOA;
 use hickory_proto::rr::{Name, RData, Record, RecordType};
 
-use super::sections::Answer;
 use super::world::World;
 
 /// The length of the longest chain of CNAMEs that is followed.
 const LONGEST_CHAIN: usize = 8;
 
 /// Records from the table; NODATA or NXDOMAIN with the SOA of the responsible zone.
-pub(super) fn answer(world: &World, question: &Query) -> Answer {
-    let mut answer = Answer { recursion_available: true, ..Answer::default() };
+pub(super) fn answer(world: &World, question: &Query) -> Message {
+    let mut answer = Message::query();
+    answer.metadata.recursion_available = true;
     let mut name = question.name().clone();
     for _ in 0..LONGEST_CHAIN {
         let Some(records) = world.outside.get(&name.to_lowercase().to_ascii()) else {
             // RFC 6604: the RCODE is that of the last name in the chain.
-            let is_nothing = !has_names_below(world, &name);
-            answer.code = is_nothing.then_some(ResponseCode::NXDomain);
+            if !has_names_below(world, &name) {
+                answer.metadata.response_code = ResponseCode::NXDomain;
+            }
             answer.authorities.push(soa(world, &name));
             return answer;
         };

@@ -1,22 +1,20 @@
 //! Serves the world over UDP and TCP.
 
-use std::io;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use hickory_proto::op::{Edns, Message, MessageType, OpCode, ResponseCode};
 use nix::sys::socket::{setsockopt, sockopt};
-use tokio::net::{TcpListener, TcpStream, UdpSocket};
+use tokio::net::UdpSocket;
 use tokio::task::JoinSet;
-use tokio::time::{sleep, timeout};
 
 use super::answer::{answer, truncate};
 use super::capacity::{Capacity, ServiceQueue};
-use super::counts::{Counts, Transport};
+use super::counts::Counts;
 use super::world::World;
 use crate::failure::{Failure, WithContext};
-use crate::framing;
+use crate::framing::{self, Transport, bind};
 
 /// The largest answer over UDP to a client without EDNS, in bytes (RFC 1035 section 4.2.1); the smallest
 /// limit.
@@ -27,9 +25,6 @@ const RECEIVE_BUFFER: usize = 8 << 20;
 
 /// The time-out of an idle TCP connection: CoreDNS's default.
 const IDLE: Duration = Duration::from_secs(10);
-
-/// The number of attempts to find a port that is free for both UDP and TCP.
-const PORT_ATTEMPTS: usize = 20;
 
 /// A cluster DNS that runs until it is dropped.
 #[derive(Debug)]
@@ -77,15 +72,14 @@ struct Limits {
 impl ClusterDns {
     /// Serves a world on an address, UDP and TCP on the same port. Port 0 selects a free one.
     pub async fn start(world: World, address: SocketAddr) -> Result<Self, Failure> {
-        let (udp, tcp) = bind(address).await.with_context(|| format!("listening on {address} for DNS"))?;
-        let address = udp.local_addr().with_context(|| "reading the address back".to_owned())?;
+        let sockets = bind(address).await.with_context(|| format!("listening on {address} for DNS"))?;
+        let address = sockets.0.local_addr().with_context("reading the address back")?;
         let state = State { world, faults: Faults::default(), counts: Counts::default(), limits: None };
         let shared = Arc::new(Shared { state: Mutex::new(state) });
-        enlarge_buffer(&udp);
-        let mut tasks = JoinSet::new();
-        tasks.spawn(serve_udp(Arc::new(udp), Arc::clone(&shared)));
-        tasks.spawn(serve_tcp(tcp, Arc::clone(&shared)));
-        Ok(Self { address, shared, _tasks: tasks })
+        enlarge_buffer(&sockets.0);
+        let responder = Arc::clone(&shared);
+        let respond = Arc::new(move |query: &[u8], transport| responder.respond(query, transport));
+        Ok(Self { address, shared, _tasks: framing::serve_both(sockets, IDLE, respond) })
     }
 
     /// The address that it serves.
@@ -205,52 +199,4 @@ impl State {
 fn enlarge_buffer(socket: &UdpSocket) {
     let forced = setsockopt(socket, sockopt::RcvBufForce, &RECEIVE_BUFFER);
     let _ = forced.or_else(|_| setsockopt(socket, sockopt::RcvBuf, &RECEIVE_BUFFER));
-}
-
-/// Binds UDP and TCP to one port. A port that the kernel chooses for UDP may be in use for TCP.
-pub async fn bind(address: SocketAddr) -> io::Result<(UdpSocket, TcpListener)> {
-    let mut attempt = 0;
-    loop {
-        attempt += 1;
-        let udp = UdpSocket::bind(address).await?;
-        match TcpListener::bind(udp.local_addr()?).await {
-            Ok(tcp) => return Ok((udp, tcp)),
-            Err(error) if address.port() != 0 || attempt == PORT_ATTEMPTS => return Err(error),
-            Err(_) => {}
-        }
-    }
-}
-
-async fn serve_udp(socket: Arc<UdpSocket>, shared: Arc<Shared>) {
-    let mut late = JoinSet::new();
-    let mut buffer = vec![0; usize::from(u16::MAX)];
-    loop {
-        let Ok((length, client)) = socket.recv_from(&mut buffer).await else { continue };
-        let Some((delay, response)) = shared.respond(&buffer[..length], Transport::Udp) else { continue };
-        if delay.is_zero() {
-            // The client may have ended already.
-            let _ = socket.send_to(&response, client).await;
-            continue;
-        }
-        let socket = Arc::clone(&socket);
-        late.spawn(async move {
-            sleep(delay).await;
-            let _ = socket.send_to(&response, client).await;
-        });
-        while late.try_join_next().is_some() {}
-    }
-}
-
-async fn serve_tcp(listener: TcpListener, shared: Arc<Shared>) {
-    framing::serve(listener, |stream| serve_connection(stream, Arc::clone(&shared))).await;
-}
-
-/// Serves one query at a time.
-async fn serve_connection(mut stream: TcpStream, shared: Arc<Shared>) -> io::Result<()> {
-    loop {
-        let Ok(query) = timeout(IDLE, framing::read(&mut stream)).await else { return Ok(()) };
-        let Some((delay, response)) = shared.respond(&query?, Transport::Tcp) else { continue };
-        sleep(delay).await;
-        framing::write(&mut stream, &response).await?;
-    }
 }

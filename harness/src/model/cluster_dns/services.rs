@@ -3,7 +3,7 @@
 
 use std::net::IpAddr;
 
-use super::world::{Endpoint, PodRecords, Port, Service, World};
+use super::world::{Endpoint, Port, Service, World};
 
 /// `recordRequest` of plugin/kubernetes/parse.go: the meaning of a name in the cluster domain.
 pub(super) enum Request<'a> {
@@ -56,7 +56,7 @@ pub(super) fn parse<'a>(left: &[&'a str]) -> Request<'a> {
 /// A namespace alone exists, and has no address: `Some(None)`.
 #[expect(clippy::option_option, reason = "does it exist, and if so, which address: CoreDNS's two answers")]
 pub(super) fn pod(world: &World, namespace: &str, name: Option<&str>) -> Option<Option<IpAddr>> {
-    if world.pods == PodRecords::Disabled || !world.namespaces.contains(namespace) {
+    if !world.namespaces.contains(namespace) {
         return None;
     }
     let Some(name) = name else { return Some(None) };
@@ -100,17 +100,9 @@ pub(super) fn find<'a>(
 }
 
 fn cluster_ips<'a>(service: &'a Service, part: &Part<'_>) -> Vec<Target<'a>> {
-    let owner = vec![service.name.clone(), service.namespace.clone(), "svc".to_owned()];
-    let ports = service.ports.iter().filter(|port| matches(part, port));
-    let targets = ports.flat_map(|port| {
-        let owner = owner.clone();
-        service.cluster_ips.iter().map(move |&ip| Target::Address {
-            ip,
-            port: Some(port),
-            owner: owner.clone(),
-        })
-    });
-    targets.collect()
+    let ports = service.ports.iter().filter(|port| matches(part, port)).map(Some);
+    let address = |port, &ip| Target::Address { ip, port, owner: service.labels() };
+    ports.flat_map(|port| service.cluster_ips.iter().map(move |ip| address(port, ip))).collect()
 }
 
 fn endpoints<'a>(
@@ -120,7 +112,7 @@ fn endpoints<'a>(
 ) -> Vec<Target<'a>> {
     let mut targets = Vec::new();
     for endpoint in service.endpoints.iter().filter(|endpoint| wanted(endpoint)) {
-        let owner = vec![endpoint.label(), service.name.clone(), service.namespace.clone(), "svc".to_owned()];
+        let owner = [vec![endpoint.label()], service.labels()].concat();
         // CoreDNS treats an endpoint without ports as one with an unnamed port of number -1.
         let mut ports: Vec<Option<&Port>> = service.ports.iter().map(Some).collect();
         if ports.is_empty() && part.is_none() {
@@ -148,7 +140,7 @@ fn matches(part: &Part<'_>, port: &Port) -> bool {
 /// over endpoints.
 pub(super) fn owners_of(world: &World, ip: IpAddr) -> Vec<Vec<String>> {
     if let Some(service) = world.services.iter().find(|service| service.cluster_ips.contains(&ip)) {
-        return vec![vec![service.name.clone(), service.namespace.clone(), "svc".to_owned()]];
+        return vec![service.labels()];
     }
     let is_it = |endpoint: &Endpoint| endpoint.address == ip;
     let targets = world.services.iter().flat_map(|service| endpoints(service, is_it, None));

@@ -1,9 +1,9 @@
 //! The names that can be resolved.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::net::IpAddr;
 
-use hickory_proto::rr::rdata::{A, AAAA, CNAME, NULL, TXT};
+use hickory_proto::rr::rdata::{CNAME, NULL, TXT};
 use hickory_proto::rr::{Name, RData, RecordType};
 
 /// The TTL of the cluster's names in kubeadm's Corefile, in seconds. The plugin's default is 5.
@@ -20,21 +20,10 @@ pub struct World {
     pub(super) dns: Vec<IpAddr>,
     pub(super) namespaces: BTreeSet<String>,
     pub(super) services: Vec<Service>,
-    pub(super) pods: PodRecords,
     /// Records outside the cluster, by lower-case name with the final dot.
     pub(super) outside: BTreeMap<String, Vec<(RData, u32)>>,
     /// Zones outside the cluster, and the TTL of their negative answers, in seconds.
     pub(super) outside_zones: Vec<(Name, u32)>,
-}
-
-/// The handling of pod names such as `10-244-0-2.<namespace>.pod.<zone>` (`pods` of CoreDNS's kubernetes
-/// plugin).
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum PodRecords {
-    /// Pod names do not exist.
-    Disabled,
-    /// Any address is accepted; the setting of kubeadm.
-    Insecure,
 }
 
 /// A Service.
@@ -92,6 +81,11 @@ impl Service {
         Self { external_name: Some(target.to_owned()), ..Self::headless(name, namespace) }
     }
 
+    /// The labels of its name in the cluster domain.
+    pub(super) fn labels(&self) -> Vec<String> {
+        vec![self.name.clone(), self.namespace.clone(), "svc".to_owned()]
+    }
+
     /// Adds a cluster IP; a dual-stack Service has two.
     #[must_use]
     pub fn address(mut self, address: &str) -> Self {
@@ -123,7 +117,6 @@ impl World {
             dns: vec![ip("10.96.0.10")],
             namespaces: BTreeSet::new(),
             services: Vec::new(),
-            pods: PodRecords::Insecure,
             outside: BTreeMap::new(),
             outside_zones: vec![(Name::root(), 900)],
         }
@@ -148,8 +141,8 @@ impl World {
     /// | `big.example.com` | a TXT of 4 kB; 40 A records |
     /// | `raw.example.com` | TYPE65280, of private use: 32 bytes that mean nothing |
     pub fn example() -> Self {
-        let v4 = |d| RData::A(A(Ipv4Addr::new(203, 0, 113, d)));
-        let v6 = |d| RData::AAAA(AAAA(Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, d)));
+        let v4 = |host| ip(&format!("203.0.113.{host}"));
+        let v6 = |host| ip(&format!("2001:db8::{host}"));
         let cname = |target| RData::CNAME(CNAME(name(target)));
         let mut world = Self::empty("cluster.local")
             .service(Service::cluster_ip("kubernetes", "default", "10.96.0.1").port("https", "tcp", 443))
@@ -208,13 +201,6 @@ impl World {
         self
     }
 
-    /// Sets the handling of pod names.
-    #[must_use]
-    pub fn pods(mut self, pods: PodRecords) -> Self {
-        self.pods = pods;
-        self
-    }
-
     /// Sets the address of cluster DNS itself.
     #[must_use]
     pub fn dns_address(mut self, address: IpAddr) -> Self {
@@ -240,8 +226,8 @@ impl World {
 
     /// Adds a record outside the cluster, with its TTL in seconds.
     #[must_use]
-    pub fn outside(mut self, owner: &str, ttl: u32, data: RData) -> Self {
-        self.outside.entry(name(owner).to_lowercase().to_ascii()).or_default().push((data, ttl));
+    pub fn outside(mut self, owner: &str, ttl: u32, data: impl Into<RData>) -> Self {
+        self.outside.entry(name(owner).to_lowercase().to_ascii()).or_default().push((data.into(), ttl));
         self
     }
 

@@ -33,7 +33,7 @@ pub(super) fn own_etc(directory: &Path) -> Result<(), Failure> {
     let staging = std::env::temp_dir();
     build(&staging).with_context(|| format!("assembling an /etc in {}", staging.display()))?;
     mount(Some(&staging), "/etc", None::<&str>, MsFlags::MS_MOVE, None::<&str>)
-        .with_context(|| "mounting the node's /etc".to_owned())?;
+        .with_context("mounting the node's /etc")?;
     fs::create_dir(directory).with_context(|| format!("making {}", directory.display()))?;
     hide_name_service_cache();
     Ok(())

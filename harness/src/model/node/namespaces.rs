@@ -19,10 +19,9 @@ pub(super) fn unshare_all() -> Result<(), Failure> {
         | CloneFlags::CLONE_NEWPID
         | CloneFlags::CLONE_NEWIPC
         | CloneFlags::CLONE_NEWUTS;
-    unshare(namespaces)
-        .with_context(|| "unshare of the user, network, mount and process namespaces".to_owned())?;
+    unshare(namespaces).with_context("unshare of the user, network, mount and process namespaces")?;
     map_identity(0, user, 0, group)?;
-    make_mounts_private().with_context(|| "making the mounts private".to_owned())?;
+    make_mounts_private().with_context("making the mounts private")?;
     raise_descriptor_limit();
     Ok(())
 }

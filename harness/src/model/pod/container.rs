@@ -13,6 +13,7 @@ use tokio::task::JoinSet;
 use tokio::time::timeout;
 
 use super::protocol::{Exit, Sandbox, Stream};
+use super::resolv_conf::{hostname, texts};
 use crate::failure::{Failure, WithContext};
 
 /// The time-out for output after a process has ended; a child process may keep the pipe open.
@@ -82,7 +83,7 @@ impl<'a> Container<'a> {
             }
             0 if !drops_all => Command::new(program),
             user => {
-                let own = std::env::current_exe().with_context(|| "finding this program".to_owned())?;
+                let own = std::env::current_exe().with_context("finding this program")?;
                 let mut command = Command::new(own);
                 command.args(["--container", &user.to_string(), &id("runAsGroup").to_string()]).arg(program);
                 command
@@ -104,8 +105,8 @@ impl<'a> Container<'a> {
     fn environment(&self) -> BTreeMap<String, String> {
         let sandbox = self.sandbox;
         let path = std::env::var("PATH").unwrap_or_else(|_| "/usr/local/bin:/usr/bin:/bin".to_owned());
-        let hostname = super::resolv_conf::hostname(&sandbox.pod).to_owned();
-        let mut environment = BTreeMap::from([("PATH".to_owned(), path), ("HOSTNAME".to_owned(), hostname)]);
+        let name = hostname(&sandbox.pod).to_owned();
+        let mut environment = BTreeMap::from([("PATH".to_owned(), path), ("HOSTNAME".to_owned(), name)]);
         environment.extend(sandbox.environment.clone());
         for variable in self.manifest["env"].as_array().into_iter().flatten() {
             let name = variable["name"].as_str().unwrap_or_default().to_owned();
@@ -139,10 +140,6 @@ impl<'a> Container<'a> {
 
 fn text(value: &Value) -> String {
     value.as_str().unwrap_or_default().to_owned()
-}
-
-fn texts(list: &Value) -> Vec<String> {
-    list.as_array().into_iter().flatten().filter_map(Value::as_str).map(str::to_owned).collect()
 }
 
 /// A running process in a container.

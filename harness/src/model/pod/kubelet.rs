@@ -49,7 +49,15 @@ async fn run_containers(sandbox: &Sandbox) -> Result<(), Failure> {
         let mut process = start(container)?;
         if container.is_native_sidecar() {
             match container.post_start() {
-                Some(words) => run_post_start(container, &words).await?,
+                Some(words) => {
+                    let executed = execute(container, &words).await;
+                    if !executed.exit.is_success() {
+                        let name = container.name();
+                        return Err(Failure::new(format!(
+                            "the postStart hook of container {name}: {executed:?}"
+                        )));
+                    }
+                }
                 None => wait_until_listening(&mut process).await,
             }
             tokio::spawn(wait(container.name().to_owned(), process));
@@ -108,14 +116,6 @@ fn is_bound(port: u16) -> bool {
     lines.any(|line| line.split_whitespace().nth(1).is_some_and(|address| address.ends_with(&suffix)))
 }
 
-async fn run_post_start(container: Container<'_>, words: &[String]) -> Result<(), Failure> {
-    let executed = execute(container, words).await;
-    if executed.exit.is_success() {
-        return Ok(());
-    }
-    Err(Failure::new(format!("the postStart hook of container {}: {executed:?}", container.name())))
-}
-
 async fn execute(container: Container<'_>, words: &[String]) -> Executed {
     let written = Arc::new(Mutex::new((String::new(), String::new())));
     let write = {
@@ -133,8 +133,12 @@ async fn execute(container: Container<'_>, words: &[String]) -> Executed {
             let (output, error) = written.lock().unwrap_or_else(PoisonError::into_inner).clone();
             Executed { exit, output, error }
         }
-        Err(failure) => Executed { exit: Exit::Code(127), output: String::new(), error: failure.to_string() },
+        Err(failure) => not_executed(failure.to_string()),
     }
+}
+
+fn not_executed(error: String) -> Executed {
+    Executed { exit: Exit::Code(127), output: String::new(), error }
 }
 
 /// Executes commands until the experiment has ended, which also ends the pod.
@@ -149,11 +153,7 @@ async fn run_commands(sandbox: Arc<Sandbox>) {
         tokio::spawn(async move {
             let executed = match Container::find(&sandbox, &container) {
                 Some(container) => execute(container, &words).await,
-                None => Executed {
-                    exit: Exit::Code(127),
-                    output: String::new(),
-                    error: format!("the pod has no container {container}"),
-                },
+                None => not_executed(format!("the pod has no container {container}")),
             };
             emit(&Event::Executed { id, executed });
         });

@@ -30,7 +30,6 @@ pub(super) fn run(user: &str, group: &str, program: &str, arguments: &[&str]) ->
 fn drop_rights(user: &str, group: &str) -> Result<(), Failure> {
     let id = |text: &str| text.parse().with_context(|| format!("reading the id {text:?}"));
     let (user, group) = (id(user)?, id(group)?);
-    unshare(CloneFlags::CLONE_NEWUSER)
-        .with_context(|| "unshare of the container's user namespace".to_owned())?;
+    unshare(CloneFlags::CLONE_NEWUSER).with_context("unshare of the container's user namespace")?;
     map_identity(user, 0, group, 0)
 }

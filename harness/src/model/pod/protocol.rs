@@ -48,35 +48,26 @@ pub(super) struct Command {
 pub(super) enum Event {
     /// The process of a container was started.
     Started {
-        /// The name of the container.
         container: String,
         /// The time, in seconds since 1970.
         at: f64,
     },
     /// A container wrote a line.
     Output {
-        /// The name of the container.
         container: String,
-        /// The stream.
         stream: Stream,
         /// The line without the line break; bytes that are not UTF-8 are replaced.
         line: String,
     },
     /// A container's process ended.
     Exited {
-        /// The name of the container.
         container: String,
-        /// The exit status.
         exit: Exit,
         /// The time, in seconds since 1970.
         at: f64,
     },
     /// The answer to a [`Command`].
-    Executed {
-        id: u64,
-        /// The result.
-        executed: Executed,
-    },
+    Executed { id: u64, executed: Executed },
     /// The pod has ended; the last event.
     Finished {
         /// The reason when the pod failed before its application could run.
@@ -88,9 +79,7 @@ pub(super) enum Event {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(super) enum Stream {
-    /// Standard output.
     Out,
-    /// Standard error.
     Error,
 }
 

@@ -109,7 +109,7 @@ pub fn hostname(pod: &Value) -> &str {
     pod["spec"]["hostname"].as_str().unwrap_or(name)
 }
 
-fn texts(list: &Value) -> Vec<String> {
+pub(super) fn texts(list: &Value) -> Vec<String> {
     list.as_array().into_iter().flatten().filter_map(Value::as_str).map(str::to_owned).collect()
 }
 
@@ -128,27 +128,6 @@ mod tests {
     use super::*;
     use serde_json::json;
 
-    fn cluster() -> ClusterNames {
-        ClusterNames {
-            dns: "10.96.0.10".parse().unwrap(),
-            zone: "cluster.local".to_owned(),
-            node_searches: vec!["example.internal".to_owned()],
-        }
-    }
-
-    fn of_spec(spec: &Value) -> String {
-        resolv_conf(&json!({ "spec": spec }), "prod", &cluster())
-    }
-
-    #[test]
-    fn cluster_first_has_cluster_domains_then_node_domains_and_ndots_5() {
-        assert_eq!(
-            of_spec(&json!({ "dnsPolicy": "ClusterFirst" })),
-            "search prod.svc.cluster.local svc.cluster.local cluster.local example.internal\n\
-             nameserver 10.96.0.10\noptions ndots:5\n"
-        );
-    }
-
     #[test]
     fn dns_config_of_a_pod_is_merged_and_its_options_win() {
         let spec = json!({ "dnsPolicy": "ClusterFirst", "dnsConfig": {
@@ -156,19 +135,16 @@ mod tests {
             "searches": ["svc.cluster.local", "mine.example"],
             "options": [{ "name": "ndots", "value": "2" }, { "name": "edns0" }],
         }});
+        let cluster = ClusterNames {
+            dns: "10.96.0.10".parse().unwrap(),
+            zone: "cluster.local".to_owned(),
+            node_searches: vec!["example.internal".to_owned()],
+        };
         assert_eq!(
-            of_spec(&spec),
+            resolv_conf(&json!({ "spec": spec }), "prod", &cluster),
             "search prod.svc.cluster.local svc.cluster.local cluster.local example.internal mine.example\n\
              nameserver 10.96.0.10\nnameserver 192.0.2.1\noptions ndots:2 edns0\n"
         );
-    }
-
-    #[test]
-    fn policy_none_uses_only_dns_config() {
-        let spec = json!({ "dnsPolicy": "None", "dnsConfig": {
-            "nameservers": ["127.0.0.1"], "searches": ["a", "b"], "options": [{ "name": "ndots", "value": "2" }],
-        }});
-        assert_eq!(of_spec(&spec), "search a b\nnameserver 127.0.0.1\noptions ndots:2\n");
     }
 
     #[test]

@@ -118,7 +118,7 @@ impl Running {
     /// Starts the program `pod-sandbox`.
     pub(super) fn start(sandbox: &Sandbox, program: &Path, directory: PathBuf) -> Result<Self, Failure> {
         let file = directory.join("sandbox.json");
-        let text = serde_json::to_vec(sandbox).with_context(|| "writing the pod".to_owned())?;
+        let text = serde_json::to_vec(sandbox).with_context("writing the pod")?;
         fs::write(&file, text).with_context(|| format!("writing {}", file.display()))?;
         let mut process = Program::new(program)
             .arg(&file)
@@ -191,18 +191,13 @@ impl Running {
         let what = format!("the end of {}", words.join(" "));
         self.send(&Command { id, container: container.to_owned(), words }).await?;
         let mut status = self.wait_for(&what, |status| status.executed.contains_key(&id)).await?;
-        status.executed.remove(&id).ok_or_else(|| Failure::new("the result of the command is missing"))
+        status.executed.remove(&id).with_context("the result of the command is missing")
     }
 
     async fn send(&self, command: &Command) -> Result<(), Failure> {
-        let mut line = serde_json::to_vec(command).with_context(|| "writing a command".to_owned())?;
+        let mut line = serde_json::to_vec(command).with_context("writing a command")?;
         line.push(b'\n');
-        self.commands
-            .lock()
-            .await
-            .write_all(&line)
-            .await
-            .with_context(|| "sending a command to the pod".to_owned())
+        self.commands.lock().await.write_all(&line).await.with_context("sending a command to the pod")
     }
 }
 

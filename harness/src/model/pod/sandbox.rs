@@ -17,10 +17,11 @@ use nix::sched::{CloneFlags, unshare};
 use nix::sys::prctl;
 use nix::sys::signal::Signal;
 use nix::unistd::sethostname;
+use serde_json::Value;
 
 use super::protocol::{Event, Sandbox};
 use super::resolv_conf::{hostname, hosts, resolv_conf};
-use super::{kubelet, launch, sysctls};
+use super::{kubelet, launch};
 use crate::failure::{Failure, WithContext};
 use crate::model::network::Network;
 use crate::model::node::{BRIDGE, GATEWAY, POD_PREFIX};
@@ -60,34 +61,33 @@ fn read(file: &str) -> Result<Sandbox, Failure> {
 
 fn make(sandbox: &Sandbox, file: &str) -> Result<ExitCode, Failure> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-    let runtime = runtime.with_context(|| "starting a tokio runtime".to_owned())?;
+    let runtime = runtime.with_context("starting a tokio runtime")?;
     runtime.block_on(make_namespaces(sandbox))?;
     write_files(sandbox)?;
-    sysctls::apply(&sandbox.pod)?;
-    sethostname(hostname(&sandbox.pod)).with_context(|| "setting the host name".to_owned())?;
+    write_sysctls(&sandbox.pod)?;
+    sethostname(hostname(&sandbox.pod)).with_context("setting the host name")?;
     drop(runtime);
 
-    let program = env::current_exe().with_context(|| "finding this program".to_owned())?;
+    let program = env::current_exe().with_context("finding this program")?;
     let status = Command::new(program).args(["--inside", file]).status();
-    let status = status.with_context(|| "starting the pod's first process".to_owned())?;
+    let status = status.with_context("starting the pod's first process")?;
     Ok(ExitCode::from(u8::from(!status.success())))
 }
 
 /// Creates the namespaces and the link. The netlink socket stays in the node's network namespace when the
 /// process leaves it, so it can create the link there.
 async fn make_namespaces(sandbox: &Sandbox) -> Result<(), Failure> {
-    let node = Network::open().with_context(|| "opening a netlink socket on the node".to_owned())?;
+    let node = Network::open().with_context("opening a netlink socket on the node")?;
     let namespaces = CloneFlags::CLONE_NEWNET
         | CloneFlags::CLONE_NEWNS
         | CloneFlags::CLONE_NEWPID
         | CloneFlags::CLONE_NEWIPC
         | CloneFlags::CLONE_NEWUTS;
-    unshare(namespaces).with_context(|| "unshare of the pod's namespaces".to_owned())?;
-    let namespace =
-        File::open("/proc/self/ns/net").with_context(|| "opening the network namespace".to_owned())?;
+    unshare(namespaces).with_context("unshare of the pod's namespaces")?;
+    let namespace = File::open("/proc/self/ns/net").with_context("opening the network namespace")?;
     node.add_veth(&sandbox.link, BRIDGE, LINK, &namespace).await?;
 
-    let pod = Network::open().with_context(|| "opening a netlink socket in the pod".to_owned())?;
+    let pod = Network::open().with_context("opening a netlink socket in the pod")?;
     pod.bring_up("lo").await?;
     pod.add_address(LINK, sandbox.address, POD_PREFIX).await?;
     pod.bring_up(LINK).await?;
@@ -106,11 +106,22 @@ fn write_files(sandbox: &Sandbox) -> Result<(), Failure> {
     mount_over("hosts", hosts(pod, namespace, &cluster.zone, *address))
 }
 
+/// Writes `spec.securityContext.sysctls`. Only the real kubelet checks which of them are allowed.
+fn write_sysctls(pod: &Value) -> Result<(), Failure> {
+    for sysctl in pod["spec"]["securityContext"]["sysctls"].as_array().into_iter().flatten() {
+        let [name, value] = ["name", "value"].map(|field| sysctl[field].as_str().unwrap_or_default());
+        // sysctl(8) allows both spellings: `net.ipv4.x` and `net/ipv4/x`.
+        let file = Path::new("/proc/sys").join(name.replace('.', "/"));
+        fs::write(&file, value).with_context(|| format!("writing {value:?} to {}", file.display()))?;
+    }
+    Ok(())
+}
+
 fn run_inside(sandbox: Sandbox) -> Result<ExitCode, Failure> {
     // When the process outside is killed, this one is killed as well, and with process 1 the whole pod.
-    prctl::set_pdeathsig(Signal::SIGKILL).with_context(|| "tying the pod to its process".to_owned())?;
+    prctl::set_pdeathsig(Signal::SIGKILL).with_context("tying the pod to its process")?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-    let runtime = runtime.with_context(|| "starting a tokio runtime".to_owned())?;
+    let runtime = runtime.with_context("starting a tokio runtime")?;
     let failure = runtime.block_on(kubelet::run(sandbox));
     kubelet::emit(&Event::Finished { failure: failure.clone() });
     // Exits without returning, because the runtime would wait for the thread that reads standard input.
