@@ -12,8 +12,8 @@ use serde::de::DeserializeOwned;
 
 /// Why there is no document from the proxy. Each message says what to do next.
 #[derive(Debug, thiserror::Error)]
+#[allow(missing_docs, reason = "the messages say it")]
 pub enum AdminError {
-    /// No program listens on the admin port, or the connection broke.
     #[error(
         "cannot reach a proxy on the admin port {port}: {source}. In a pod, run the command in the sidecar's own \
          container: kubectl exec POD -c {CONTAINER_NAME} -- {INSPECT_PATH} ...; kubectl logs POD -c \
@@ -21,34 +21,18 @@ pub enum AdminError {
          \"serving\"; pass it as {} PORT",
         ADMIN_PORT.flag()
     )]
-    Unreachable {
-        /// The admin port.
-        port: u16,
-        /// The error of the operating system.
-        source: io::Error,
-    },
-    /// There was no complete answer in time.
+    Unreachable { port: u16, source: io::Error },
     #[error(
         "the admin port {port} did not answer in time: the proxy may be stopped or short of CPU. See kubectl logs \
          POD -c {CONTAINER_NAME} and kubectl describe pod POD"
     )]
-    Silent {
-        /// The admin port.
-        port: u16,
-    },
-    /// The answer is not one of this version of the proxy.
+    Silent { port: u16 },
     #[error(
         "the program on the admin port {port} is another version of the proxy, or another program; it answered: \
          {said}. Use the program of the proxy's own image: kubectl exec POD -c {CONTAINER_NAME} -- \
          {INSPECT_PATH} ..."
     )]
-    UnexpectedProgram {
-        /// The admin port.
-        port: u16,
-        /// The beginning of the answer.
-        said: String,
-    },
-    /// The proxy refused the request, with this reason.
+    UnexpectedProgram { port: u16, said: String },
     #[error("{0}")]
     Refused(String),
 }

@@ -48,7 +48,7 @@ pub struct Arguments {
 
     /// Print a JSON document; with `stats --watch` one per line
     #[arg(long, global = true)]
-    json: bool,
+    pub json: bool,
 }
 
 /// A command.
@@ -99,19 +99,23 @@ Exit codes:
 #[derive(Debug, Args)]
 pub struct LookupArguments {
     /// The name, as a program would pass it to getaddrinfo(3)
-    name: String,
+    pub(crate) name: String,
 
     /// A record type such as SRV, TXT, PTR or TYPE65, instead of A and AAAA
     #[arg(value_name = "TYPE")]
     rtype: Option<String>,
 
+    /// The requested record types, which [`Arguments::check`] reads from TYPE
+    #[arg(skip)]
+    pub(crate) rtypes: Vec<u16>,
+
     /// Show every step with its time: cache, rules, attempts at servers
     #[arg(long)]
-    trace: bool,
+    pub(crate) trace: bool,
 
     /// Read the search list and ndots from this file [default: /etc/resolv.conf]
     #[arg(long, value_name = "FILE", value_hint = clap::ValueHint::FilePath)]
-    resolv_conf: Option<PathBuf>,
+    pub(crate) resolv_conf: Option<PathBuf>,
 }
 
 /// The arguments of `stats`.
@@ -119,73 +123,25 @@ pub struct LookupArguments {
 pub struct StatsArguments {
     /// Refresh the page every two seconds, until interrupted
     #[arg(long)]
-    watch: bool,
+    pub(crate) watch: bool,
 
     /// Show the most frequent names; the proxy counts them from the first request until ten minutes after the
     /// last
     #[arg(long)]
-    names: bool,
-}
-
-/// Arguments with valid values.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Invocation {
-    /// The admin port of the proxy.
-    pub admin_port: u16,
-    /// The command.
-    pub request: Request,
-}
-
-/// A command with its options.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Request {
-    /// Look up a name.
-    Lookup(LookupOptions),
-    /// Show the statistics.
-    Stats(StatsOptions),
-}
-
-/// The options of `lookup`.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct LookupOptions {
-    /// The name, as a program would pass it to getaddrinfo(3).
-    pub name: String,
-    /// The record types; A and AAAA if none is given.
-    pub rtypes: Vec<u16>,
-    /// Whether to show every step.
-    pub trace: bool,
-    /// Whether to print JSON.
-    pub json: bool,
-    /// The file to read instead of `/etc/resolv.conf`.
-    pub resolv_conf: Option<PathBuf>,
-}
-
-/// The options of `stats`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct StatsOptions {
-    /// Whether to repeat the page until interrupted.
-    pub watch: bool,
-    /// Whether to show the most frequent names.
-    pub names: bool,
-    /// Whether to print JSON.
-    pub json: bool,
+    pub(crate) names: bool,
 }
 
 impl Arguments {
-    /// Checks the values. `variable` is that of the admin port; the flag wins.
+    /// Checks the values, and returns the admin port. `variable` is that of the admin port; the flag wins.
     ///
     /// # Errors
     /// Every invalid value.
-    pub fn check(self, variable: Option<&str>) -> Result<Invocation, Vec<SettingError>> {
-        let Self { command, admin_port, json } = self;
-        let (admin_port, mut errors) = check_port(admin_port, variable);
-        let request = match command {
-            Command::Lookup(arguments) => Request::Lookup(arguments.check(json, &mut errors)),
-            Command::Stats(StatsArguments { watch, names }) => {
-                Request::Stats(StatsOptions { watch, names, json })
-            }
-        };
-        if errors.is_empty() { Ok(Invocation { admin_port, request }) } else { Err(errors) }
+    pub fn check(&mut self, variable: Option<&str>) -> Result<u16, Vec<SettingError>> {
+        let (admin_port, mut errors) = check_port(self.admin_port.take(), variable);
+        if let Command::Lookup(arguments) = &mut self.command {
+            arguments.check(&mut errors);
+        }
+        if errors.is_empty() { Ok(admin_port) } else { Err(errors) }
     }
 }
 
@@ -200,21 +156,18 @@ fn check_port(flag: Option<String>, variable: Option<&str>) -> (u16, Vec<Setting
 }
 
 impl LookupArguments {
-    fn check(self, json: bool, errors: &mut Vec<SettingError>) -> LookupOptions {
-        let Self { name, rtype, trace, resolv_conf } = self;
-        if let Some(expected) = expected_name(&name) {
-            errors.push(SettingError::new("NAME", &name, expected));
+    fn check(&mut self, errors: &mut Vec<SettingError>) {
+        if let Some(expected) = expected_name(&self.name) {
+            errors.push(SettingError::new("NAME", &self.name, expected));
         }
-        let rtypes = match rtype.as_deref().map(target::rtype_from_text) {
+        self.rtypes = match &self.rtype {
             None => vec![TYPE_A, TYPE_AAAA],
-            Some(Some(rtype)) => vec![rtype],
-            Some(None) => {
-                let expected = "a record type such as A, AAAA, SRV, TXT, PTR or TYPE65";
-                errors.push(SettingError::new("TYPE", rtype.as_deref().unwrap_or_default(), expected));
-                Vec::new()
-            }
+            Some(text) => Vec::from_iter(target::rtype_from_text(text)),
         };
-        LookupOptions { name, rtypes, trace, json, resolv_conf }
+        if let (Some(text), []) = (&self.rtype, self.rtypes.as_slice()) {
+            let expected = "a record type such as A, AAAA, SRV, TXT, PTR or TYPE65";
+            errors.push(SettingError::new("TYPE", text, expected));
+        }
     }
 }
 

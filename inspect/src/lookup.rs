@@ -17,7 +17,7 @@ use podlocal_dns::report::stats::Stats;
 use podlocal_dns::report::{Report, target};
 
 use crate::admin::{self, AdminError};
-use crate::arguments::{LookupOptions, NAME, USAGE_ERROR};
+use crate::arguments::{LookupArguments, NAME, USAGE_ERROR};
 use crate::paint::Paint;
 use document::{Candidate, Document, LookupResult};
 use search_config::{RESOLV_CONF, SearchConfig};
@@ -30,7 +30,7 @@ pub mod text;
 const NOT_FOUND: u8 = 2;
 
 /// Looks up the name, prints the result, and returns the exit code.
-pub fn run(options: &LookupOptions, admin_port: u16) -> ExitCode {
+pub fn run(options: &LookupArguments, json: bool, admin_port: u16) -> ExitCode {
     let file = match options.resolv_conf.as_ref().map(|path| (path.display(), fs::read_to_string(path))) {
         None => None,
         Some((path, Ok(text))) => Some((path.to_string(), text)),
@@ -47,7 +47,7 @@ pub fn run(options: &LookupOptions, admin_port: u16) -> ExitCode {
             return ExitCode::FAILURE;
         }
     };
-    let page = if options.json {
+    let page = if json {
         serde_json::to_string(&document).unwrap_or_default() + "\n"
     } else {
         text::page(&document, options.trace, Paint::for_terminal(std::io::stdout().is_terminal()))
@@ -56,7 +56,7 @@ pub fn run(options: &LookupOptions, admin_port: u16) -> ExitCode {
     if document.result == LookupResult::Found { ExitCode::SUCCESS } else { ExitCode::from(NOT_FOUND) }
 }
 
-fn look_up(options: &LookupOptions, file: Option<(&str, &str)>, port: u16) -> Result<Document, AdminError> {
+fn look_up(options: &LookupArguments, file: Option<(&str, &str)>, port: u16) -> Result<Document, AdminError> {
     let stats: Stats = admin::fetch_document(port, &target::stats(false))?;
     let own = fs::read_to_string(RESOLV_CONF);
     let SearchConfig { search, ndots, source, notes } = SearchConfig::new(file, own, &stats);

@@ -4,13 +4,13 @@ use std::ffi::OsStr;
 use std::process::ExitCode;
 
 use clap::Parser as _;
-use podlocal_inspect::arguments::{Arguments, Invocation, NAME, Request, USAGE_ERROR};
+use podlocal_inspect::arguments::{Arguments, Command, NAME, USAGE_ERROR};
 use podlocal_inspect::{lookup, stats};
 use podlocal_settings::read::SettingError;
 use podlocal_settings::table::ADMIN_PORT;
 
 fn main() -> ExitCode {
-    let arguments = match Arguments::try_parse() {
+    let mut arguments = match Arguments::try_parse() {
         Ok(arguments) => arguments,
         Err(error) => {
             let _ = error.print(); // fails if the reader has closed the pipe
@@ -19,14 +19,10 @@ fn main() -> ExitCode {
         }
     };
     let variable = std::env::var_os(ADMIN_PORT.variable());
-    let Invocation { admin_port, request } =
-        match arguments.check(variable.as_deref().map(OsStr::to_string_lossy).as_deref()) {
-            Ok(invocation) => invocation,
-            Err(errors) => return refuse(&errors),
-        };
-    match request {
-        Request::Lookup(options) => lookup::run(&options, admin_port),
-        Request::Stats(options) => stats::run(options, admin_port),
+    match (arguments.check(variable.as_deref().map(OsStr::to_string_lossy).as_deref()), &arguments.command) {
+        (Err(errors), _) => refuse(&errors),
+        (Ok(port), Command::Lookup(lookup)) => lookup::run(lookup, arguments.json, port),
+        (Ok(port), Command::Stats(stats)) => stats::run(stats, arguments.json, port),
     }
 }
 

@@ -9,7 +9,7 @@ use podlocal_dns::report::stats::Stats;
 use podlocal_dns::report::target;
 
 use crate::admin;
-use crate::arguments::{NAME, StatsOptions};
+use crate::arguments::{NAME, StatsArguments};
 use crate::paint::Paint;
 
 pub mod text;
@@ -22,7 +22,7 @@ const CLEAR: &str = "\x1b[H\x1b[2J";
 
 /// Prints the page, once or until interrupted.
 #[expect(clippy::disallowed_methods, reason = "a page every two seconds waits for no condition")]
-pub fn run(options: StatsOptions, admin_port: u16) -> ExitCode {
+pub fn run(options: &StatsArguments, json: bool, admin_port: u16) -> ExitCode {
     let is_terminal = std::io::stdout().is_terminal();
     let mut previous: Option<Stats> = None;
     loop {
@@ -34,7 +34,7 @@ pub fn run(options: StatsOptions, admin_port: u16) -> ExitCode {
                 return ExitCode::FAILURE;
             }
         };
-        let page = if options.json {
+        let page = if json {
             serde_json::to_string(&stats).unwrap_or_default() + "\n"
         } else {
             let begin = if options.watch && is_terminal { CLEAR } else { "" };

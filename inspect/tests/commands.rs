@@ -211,6 +211,11 @@ fn bad_arguments_end_with_exit_code_64() {
         (&["lookup", "a..b", "AA"][..], &["NAME", "TYPE", "See podlocal-inspect --help"][..]),
         (&["lookup", "db", "--resolv-conf", "no/such/file"], &["no/such/file"]),
         (&["lookup", "db", "--trce"], &["--trce", "--trace"]),
+        (&["lookup", "db", "A", "c"], &["'c'"]),
+        (&["lookup", "db", "--watch"], &["--watch"]),
+        (&["stats", "--trace"], &["--trace"]),
+        (&["lookup"], &["<NAME>"]),
+        (&["lookup", "db", "--resolv-conf"], &["--resolv-conf"]),
         (&["lokup", "db"], &["lokup", "lookup"]),
     ] {
         let output = run(1, arguments);

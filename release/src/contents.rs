@@ -14,7 +14,6 @@ use serde::Deserialize;
 /// The name and version of a crate.
 pub(crate) type Id = (String, String);
 
-/// The contents of a program.
 #[derive(Debug)]
 pub(crate) struct Contents {
     /// The program's own package.
@@ -25,15 +24,12 @@ pub(crate) struct Contents {
     pub(crate) needs: BTreeMap<Id, BTreeSet<Id>>,
     /// The target triple: `x86_64-unknown-linux-gnu`.
     pub(crate) target: String,
-    /// The version of the Rust standard library.
     pub(crate) rust: String,
     /// The version of the GNU C library, which is linked statically.
     pub(crate) glibc: String,
-    /// The folder of the workspace.
     pub(crate) workspace: PathBuf,
 }
 
-/// A crate that is in a program.
 #[derive(Debug, Clone, Deserialize)]
 pub(crate) struct Crate {
     name: String,
@@ -112,7 +108,6 @@ impl Contents {
         })
     }
 
-    /// The third-party crates.
     pub(crate) fn third_party(&self) -> impl Iterator<Item = (&Id, &Crate)> {
         self.crates.iter().filter(|(_, of)| of.source.is_some())
     }

@@ -14,7 +14,6 @@ const FILES: &[&str] = &["license", "licence", "copying", "copyright", "notice",
 /// own may have it.
 const OURS: &str = "Apache-2.0";
 
-/// The licence of the C library.
 const LGPL: &str = include_str!("lgpl-2.1.txt");
 
 /// Crates without a licence text.
@@ -25,7 +24,6 @@ const LGPL: &str = include_str!("lgpl-2.1.txt");
 )]
 pub(crate) struct Missing(Vec<String>);
 
-/// The text.
 pub(crate) fn text(contents: &Contents) -> Result<String, Missing> {
     let ours = fs::read_to_string(contents.workspace.join("LICENSE")).unwrap_or_default();
     let mut texts = Texts::default();

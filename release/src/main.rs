@@ -25,7 +25,6 @@ use contents::{Contents, Unreadable};
 /// Exit code: invalid usage, `EX_USAGE` of sysexits(3).
 const EXIT_USAGE: u8 = 64;
 
-/// Why nothing was written.
 #[derive(Debug, thiserror::Error)]
 enum Failure {
     #[error(transparent)]

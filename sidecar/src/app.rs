@@ -12,7 +12,7 @@ use prometheus_client::registry::Registry;
 use tokio::time::{Instant, sleep, timeout};
 
 use crate::admin;
-use crate::admin::introspection::{Introspection, ProxyInfo};
+use crate::admin::introspection::Introspection;
 use crate::limits;
 use crate::listen::{self, Pair};
 use crate::metrics::process::Process;
@@ -117,8 +117,8 @@ impl Bound {
         });
         let service = Service::new(settings, resolver, metrics.clone(), Instant::now().into_std());
         registry.register_collector(Box::new(Snapshot(Arc::clone(&service) as Arc<dyn Gauges>)));
-        let info = ProxyInfo::new(settings, bound, workers);
-        let introspection = Introspection::new(Arc::clone(&service), metrics.clone(), info);
+        let served = Settings { listen: bound, ..settings.clone() };
+        let introspection = Introspection::new(Arc::clone(&service), metrics.clone(), served, workers);
         let addresses = sockets.iter().flatten().filter_map(|pair| pair.udp.local_addr().ok());
         let ports = addresses.map(|address| address.port()).collect();
         registry.register_collector(Box::new(Process::new(ports, parent::restarts().unwrap_or_default())));

@@ -26,7 +26,6 @@ const MOST_RESTARTS: usize = 5;
 /// A crash is forgotten after this time.
 const WINDOW: Duration = Duration::from_secs(60);
 
-/// The signals that the parent waits for.
 const SIGNALS: [Signal; 3] = [Signal::SIGTERM, Signal::SIGINT, Signal::SIGCHLD];
 
 /// Tells the child that it is one, and how often it was restarted. Not a setting: those have another prefix.
@@ -35,9 +34,7 @@ const RESTARTS_VARIABLE: &str = "SUPERVISOR_RESTARTS";
 /// The reaction to the end of the proxy.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Next {
-    /// Restart it.
     Restart,
-    /// End with this exit code.
     End(u8),
 }
 

@@ -221,7 +221,8 @@ impl App {
         metrics.certificate_expiry.set(usable.expires as f64);
         self.served.replace(usable.key);
         if let Some(file) = &self.settings.ca_out {
-            std::fs::write(file, &identity.ca).map_err(of_file(file))?;
+            let failed = |source| StartError::File { file: file.display().to_string(), source };
+            std::fs::write(file, &identity.ca).map_err(failed)?;
         }
         Ok(())
     }
@@ -261,9 +262,4 @@ pub(crate) async fn client(file: Option<&std::path::Path>) -> Result<Option<kube
         None => return Ok(None),
     };
     kube::Client::try_from(config).map(Some).map_err(|error| StartError::ServiceAccount(error.into()))
-}
-
-fn of_file(file: &std::path::Path) -> impl Fn(std::io::Error) -> StartError {
-    let file = file.display().to_string();
-    move |source| StartError::File { file: file.clone(), source }
 }

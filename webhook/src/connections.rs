@@ -98,7 +98,6 @@ enum State {
     Incomplete,
     /// The client waits for the response.
     Complete,
-    /// The connection must close.
     Evicted,
 }
 
@@ -113,7 +112,6 @@ enum Grant<T> {
 }
 
 impl Connections {
-    /// An empty table.
     pub(crate) fn new(limits: Limits, metrics: Arc<Metrics>) -> Arc<Self> {
         let table = Table { limits, entries: BTreeMap::new(), next: 0, bytes: 0 };
         Arc::new(Self { table: Mutex::new(table), changed: Notify::new(), metrics })
@@ -147,7 +145,6 @@ impl Connections {
 }
 
 impl ConnectionSlot {
-    /// Begins a request.
     pub(crate) fn begin_request(&self) -> HeldBytes<'_> {
         self.set(State::Incomplete);
         HeldBytes(self)

@@ -99,9 +99,7 @@ pub struct Context {
     pub(crate) namespaces: Namespaces,
     /// Publishes Events on the owners of pods.
     pub(crate) events: Events,
-    /// Counts the reviews.
     pub(crate) metrics: Arc<Metrics>,
-    /// Logs the reviews.
     pub(crate) log: ReviewLog,
     /// One permit per byte of memory for reading reviews.
     pub(crate) reading: Semaphore,
@@ -128,7 +126,6 @@ impl Context {
 pub struct Draining(Arc<AtomicBool>);
 
 impl Draining {
-    /// Begins the drain.
     pub(crate) fn begin(&self) {
         self.0.store(true, Ordering::Relaxed);
     }

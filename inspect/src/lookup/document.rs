@@ -2,35 +2,26 @@
 
 use podlocal_dns::expansion::CandidateResult;
 use podlocal_dns::report::Report;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 /// A lookup: the search expansion of a name, with the report about each query.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[allow(missing_docs, reason = "`docs/lookup.md` describes the fields")]
 pub struct Document {
-    /// The requested name.
     pub name: String,
-    /// The requested record types.
     pub types: Vec<String>,
-    /// The version of the running proxy.
     pub version: String,
-    /// The search list that gave the candidates.
     pub search: Vec<String>,
-    /// The `ndots` that gave the candidates.
     pub ndots: usize,
-    /// Their source: a file, or the settings of the proxy.
     pub source: String,
-    /// Anything unusual, as sentences.
     pub notes: Vec<String>,
-    /// The candidates that were queried, in order.
     pub candidates: Vec<Candidate>,
-    /// The candidates after the one that ended the search.
     pub not_tried: Vec<String>,
-    /// The result that a program gets.
     pub result: LookupResult,
 }
 
 /// One name of the search expansion.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Candidate {
     /// The absolute name.
     pub name: String,
@@ -39,7 +30,7 @@ pub struct Candidate {
 }
 
 /// The result that a program gets from getaddrinfo(3).
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum LookupResult {
     /// The records of the last candidate.

@@ -58,7 +58,6 @@ impl SearchConfig {
     }
 }
 
-/// Whether the first nameserver is the proxy.
 fn names_proxy_first(parsed: &ResolvConf, stats: &Stats) -> bool {
     let listen = stats.listen.iter().filter_map(|address| address.parse::<SocketAddr>().ok()).collect();
     let settings = Settings { listen, ..Settings::defaults() };
@@ -74,15 +73,12 @@ fn version_note(stats: &Stats) -> Vec<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::stats::text::tests::stats;
 
     #[test]
     fn the_search_list_is_that_of_the_pod_or_of_the_settings() {
-        let stats = Stats {
-            version: env!("CARGO_PKG_VERSION").to_owned(),
-            search: vec!["settings.k".to_owned()],
-            ..stats()
-        };
+        let documents = serde_json::from_str::<[Stats; 1]>(include_str!("../../tests/pages/stats.json"));
+        let [stats] = documents.expect("a document");
+        let stats = Stats { version: env!("CARGO_PKG_VERSION").to_owned(), ..stats };
         let conf = |nameserver: &str| format!("nameserver {nameserver}\nsearch own.k\noptions ndots:3\n");
         let other = conf("10.96.0.10");
         let missing = || Err(io::Error::from(io::ErrorKind::NotFound));

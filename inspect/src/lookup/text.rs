@@ -135,6 +135,3 @@ fn result_line(document: &Document, paint: Paint) -> String {
     };
     format!("{name}: {} after {cost}", paint.put(tone, text))
 }
-
-#[cfg(test)]
-mod tests;

@@ -204,6 +204,3 @@ fn time(seconds: u64) -> String {
         _ => format!("{} d {} h", seconds / 86_400, seconds % 86_400 / 3600),
     }
 }
-
-#[cfg(test)]
-pub(crate) mod tests;

@@ -7,18 +7,16 @@ use std::sync::Arc;
 use hyper::StatusCode;
 use podlocal_dns::report::stats::{Cache, Counts, ForwardZone, Name, Names, Server, Stats, Upstream};
 use podlocal_dns::report::target;
-use podlocal_dns::upstream::ServerStatus;
 use podlocal_dns::wire::{self, CLASS_IN, Flags, HEADER_LENGTH, NameText};
 use podlocal_settings::Settings;
-use podlocal_settings::value::Role;
 use podlocal_telemetry::{Counters, Labels};
 use serde::Serialize;
 use tokio::sync::Semaphore;
 use tokio::time::Instant;
 
-use super::trace::{LookupTrace, QueriedServer, build_report};
+use super::trace::{LookupTrace, QueriedServer, build_report, micros};
 use crate::limits;
-use crate::metrics::{AttemptResult, BackgroundQuery, ByTransport, Limit, Metrics, Outcome, process};
+use crate::metrics::{BackgroundQuery, ByTransport, Limit, Metrics, Outcome, process};
 use crate::resolver::Load;
 use crate::server::Service;
 use crate::top_names::TopNames;
@@ -33,50 +31,20 @@ const MAX_NAMES: usize = 20;
 pub struct Introspection {
     service: Arc<Service<Servers>>,
     metrics: Metrics,
-    info: ProxyInfo,
+    settings: Settings,
+    workers: usize,
     started: Instant,
     lookups: Semaphore,
-}
-
-/// The part of the statistics that does not change while the proxy runs.
-#[derive(Debug)]
-pub struct ProxyInfo {
-    /// One pod, or many.
-    pub role: Role,
-    /// The addresses on which the proxy serves DNS.
-    pub listen: Vec<SocketAddr>,
-    /// The number of threads that serve.
-    pub workers: usize,
-    /// The search list.
-    pub search: Vec<String>,
-    /// The number of dots from which on a name is first queried as it stands.
-    pub ndots: u8,
-    /// The limit of the cache, in bytes.
-    pub cache_size: u64,
-}
-
-impl ProxyInfo {
-    /// From the settings, and the addresses that were bound.
-    pub fn new(settings: &Settings, listen: Vec<SocketAddr>, workers: usize) -> Self {
-        Self {
-            role: settings.role,
-            listen,
-            workers,
-            search: settings.search_list(),
-            ndots: settings.ndots,
-            cache_size: settings.cache_size,
-        }
-    }
 }
 
 /// A status and a body: JSON, or a message for people.
 pub(super) type Reply = (StatusCode, String);
 
 impl Introspection {
-    /// The uptime counts from this call.
-    pub fn new(service: Arc<Service<Servers>>, metrics: Metrics, info: ProxyInfo) -> Self {
+    /// `settings` have the addresses that were bound. The uptime counts from this call.
+    pub fn new(service: Arc<Service<Servers>>, metrics: Metrics, settings: Settings, workers: usize) -> Self {
         let lookups = Semaphore::new(limits::LOOKUPS);
-        Self { service, metrics, info, started: Instant::now(), lookups }
+        Self { service, metrics, settings, workers, started: Instant::now(), lookups }
     }
 
     /// Sends the query that a client would send, and reports how it was answered.
@@ -125,14 +93,11 @@ impl Introspection {
         json(&Stats {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             uptime_s: (now - self.started).as_secs(),
-            role: match self.info.role {
-                Role::Pod => "pod".to_owned(),
-                Role::Shared => "shared".to_owned(),
-            },
-            listen: self.info.listen.iter().map(ToString::to_string).collect(),
-            workers: self.info.workers,
-            search: self.info.search.clone(),
-            ndots: self.info.ndots.into(),
+            role: self.settings.role.name().to_owned(),
+            listen: self.settings.listen.iter().map(ToString::to_string).collect(),
+            workers: self.workers,
+            search: self.settings.search_list(),
+            ndots: self.settings.ndots.into(),
             queries: counts(queries, |ByTransport(transport)| transport.name()),
             outcomes: counts(outcomes, Outcome::label),
             background_queries: counts(background_queries, BackgroundQuery::label),
@@ -140,7 +105,7 @@ impl Introspection {
             panics: panics.get(),
             queries_waiting: self.service.waiting(),
             queries_in_flight: flights,
-            cache: Cache { entries, bytes, max_bytes: self.info.cache_size },
+            cache: Cache { entries, bytes, max_bytes: self.settings.cache_size },
             upstream: upstream(resolver.cluster_upstream(), now),
             forward_zones: resolver
                 .forward_upstreams()
@@ -159,10 +124,8 @@ impl Introspection {
 /// mesh forwards connections of other pods from 127.0.0.6 (`InboundPassthroughCluster` of Istio), or to the
 /// address of the pod.
 pub(super) fn is_from_this_pod(peer: Option<SocketAddr>, local: Option<SocketAddr>) -> bool {
-    let is_own = |address: SocketAddr| {
-        [IpAddr::V4(Ipv4Addr::LOCALHOST), IpAddr::V6(Ipv6Addr::LOCALHOST)]
-            .contains(&address.ip().to_canonical())
-    };
+    let own = [IpAddr::V4(Ipv4Addr::LOCALHOST), IpAddr::V6(Ipv6Addr::LOCALHOST)];
+    let is_own = |address: SocketAddr| own.contains(&address.ip().to_canonical());
     peer.is_some_and(is_own) && local.is_some_and(is_own)
 }
 
@@ -186,43 +149,26 @@ fn top_names(names: &TopNames, now: Instant) -> Names {
 
 fn upstream(servers: &Servers, now: Instant) -> Upstream {
     let metrics = servers.metrics();
+    let ago = |at: Instant| now.saturating_duration_since(at).as_secs();
     let statuses = servers.server_statuses().into_iter().enumerate();
+    let statuses = statuses.map(|(index, (address, status, failure))| Server {
+        address: address.to_string(),
+        is_shared_tier: servers.server(index).is_some_and(|(_, is_shared_tier)| is_shared_tier),
+        is_ejected: status.is_ejected,
+        failures: status.failures,
+        srtt_us: status.round_trip.map(|(mean, _)| micros(mean)),
+        rttvar_us: status.round_trip.map(|(_, variation)| micros(variation)),
+        last_response_s: status.last_response.map(Instant::from_std).map(ago),
+        last_failure_s: failure.map(|(at, _)| ago(at)),
+        last_failure: failure.map(|(_, result)| result.label().to_owned()),
+    });
     Upstream {
         is_unavailable: servers.condition().is_down,
         retry_budget: servers.budget_tenths() / 10,
         attempts: counts(&metrics.attempts, |(_, result)| result.label()),
         retransmissions: metrics.retransmissions.get(),
         retry_budget_exhausted: metrics.budget_exhausted.get(),
-        servers: statuses
-            .map(|(index, (address, status, failure))| {
-                let is_shared_tier = servers.server(index).is_some_and(|(_, is_shared_tier)| is_shared_tier);
-                server(address, is_shared_tier, status, failure, now)
-            })
-            .collect(),
-    }
-}
-
-fn server(
-    address: SocketAddr,
-    is_shared_tier: bool,
-    status: ServerStatus,
-    last_failure: Option<(Instant, AttemptResult)>,
-    now: Instant,
-) -> Server {
-    let ServerStatus { is_ejected, failures, round_trip, last_response } = status;
-    let last_response = last_response.map(Instant::from_std);
-    let ago = |at: Instant| now.saturating_duration_since(at).as_secs();
-    let micros = |time: std::time::Duration| u64::try_from(time.as_micros()).unwrap_or(u64::MAX);
-    Server {
-        address: address.to_string(),
-        is_shared_tier,
-        is_ejected,
-        failures,
-        srtt_us: round_trip.map(|(mean, _)| micros(mean)),
-        rttvar_us: round_trip.map(|(_, variation)| micros(variation)),
-        last_response_s: last_response.map(ago),
-        last_failure_s: last_failure.map(|(at, _)| ago(at)),
-        last_failure: last_failure.map(|(_, result)| result.label().to_owned()),
+        servers: statuses.collect(),
     }
 }
 
@@ -245,7 +191,7 @@ fn json(document: &impl Serialize) -> Reply {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::metrics::Transport;
+    use crate::metrics::{AttemptResult, Transport};
     use std::time::Duration;
 
     #[test]

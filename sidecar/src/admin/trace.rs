@@ -8,14 +8,15 @@ use hickory_proto::rr::{Name, RData, Record};
 use hickory_proto::serialize::binary::BinEncodable;
 use podlocal_dns::key::Key;
 use podlocal_dns::report::target::rtype_text;
-use podlocal_dns::report::{Answer, AnsweredBy, CachedFor, Exchange, Report};
+use podlocal_dns::report::{Answer, AnsweredBy, Exchange, Report};
 use podlocal_dns::wire::{Message, NameText, Rcode, Section};
 
 use crate::flight::Role;
 use crate::limits;
 use crate::metrics::{AttemptResult, Outcome};
-use crate::resolver::explain::{self, Found, QuestionStatus};
-use crate::server::explain::{ExplainedQuery, WaitResult};
+use crate::resolver::Resolution;
+use crate::resolver::explain::{Found, QuestionStatus};
+use crate::server::explain::ExplainedQuery;
 use crate::upstream::observers::ObservedEvent;
 
 use history::{exchanges, steps};
@@ -25,9 +26,7 @@ mod history;
 /// Everything that was observed while a query was answered.
 #[derive(Debug)]
 pub(super) struct LookupTrace<'a> {
-    /// The question.
     pub(super) key: &'a Key,
-    /// How the query was answered.
     pub(super) explained: &'a ExplainedQuery,
     /// The events of all exchanges in that time, including those for other questions.
     pub(super) noted: &'a [ObservedEvent],
@@ -55,26 +54,22 @@ pub(super) fn build_report(
     server: impl Fn(&Key, usize) -> Option<QueriedServer>,
 ) -> Report {
     let LookupTrace { key, explained, .. } = trace;
-    let (rtype, _) = key.type_and_class();
     let exchanges = exchanges(trace, &server);
-    let mut report = Report {
+    let decoded = Decoded::from_vec(&explained.answer).ok();
+    let records = decoded.as_ref().map_or(&[][..], |message| &message.answers);
+    let answers: Vec<_> = records.iter().take(limits::REPORTED_RECORDS).map(answer).collect();
+    Report {
         name: NameText(key.name()).to_string(),
-        rtype: rtype_text(rtype),
+        rtype: rtype_text(key.type_and_class().0),
         rcode: rcode_text(&explained.answer),
-        answers: Vec::new(),
-        more_answers: 0,
+        more_answers: count_answers(&explained.answer, key).saturating_sub(answers.len()),
+        answers,
         outcome: explained.outcome.label().to_owned(),
-        answered_by: AnsweredBy::ConcurrentQuery { is_coalesced: false },
+        answered_by: answered_by(trace, records, &exchanges),
         duration_us: micros(explained.duration),
         steps: steps(trace, &server),
         exchanges,
-    };
-    let decoded = Decoded::from_vec(&explained.answer).ok();
-    let records = decoded.as_ref().map_or(&[][..], |message| &message.answers);
-    report.answers = records.iter().take(limits::REPORTED_RECORDS).map(answer).collect();
-    report.more_answers = count_answers(&explained.answer, key).saturating_sub(report.answers.len());
-    report.answered_by = answered_by(trace, records, &report.exchanges);
-    report
+    }
 }
 
 fn answered_by(trace: &LookupTrace<'_>, records: &[Record], exchanges: &[Exchange]) -> AnsweredBy {
@@ -85,7 +80,7 @@ fn answered_by(trace: &LookupTrace<'_>, records: &[Record], exchanges: &[Exchang
         (None, Some(Found::Cached(entry, place))) => AnsweredBy::Cache {
             age_s: entry.age(now),
             remaining_s: entry.seconds().saturating_sub(entry.age(now)),
-            cached_for: cached_for(*place),
+            cached_for: *place,
         },
         (None, Some(Found::Ruled(rule))) => {
             AnsweredBy::Rule { rule: rule.to_string(), reason: rule.because().to_owned() }
@@ -96,7 +91,7 @@ fn answered_by(trace: &LookupTrace<'_>, records: &[Record], exchanges: &[Exchang
             }
             outcome => AnsweredBy::None { reason: refusal_reason(outcome).to_owned() },
         },
-        (Some(WaitResult::Fresh(role)), _) => {
+        (Some(Resolution::Fresh(_, role)), _) => {
             let is_coalesced = *role == Role::Coalesced;
             let name = NameText(key.name()).to_string();
             let rtype = rtype_text(key.type_and_class().0);
@@ -111,12 +106,14 @@ fn answered_by(trace: &LookupTrace<'_>, records: &[Record], exchanges: &[Exchang
                 AnsweredBy::ConcurrentQuery { is_coalesced }
             }
         }
-        (Some(WaitResult::Stale(entry)), _) => {
+        (Some(Resolution::Stale(entry)), _) => {
             let age_s = entry.age(now);
             let expired_for_s = age_s.saturating_sub(entry.seconds());
             AnsweredBy::Expired { age_s, expired_for_s, reason: stale_reason(explained).to_owned() }
         }
-        (Some(WaitResult::NoAnswer), _) => AnsweredBy::None { reason: failure_reason(explained, exchanges) },
+        (Some(Resolution::Overload | Resolution::Failed(_)), _) => {
+            AnsweredBy::None { reason: failure_reason(explained, exchanges) }
+        }
     }
 }
 
@@ -131,14 +128,6 @@ fn expanded_name(trace: &LookupTrace<'_>, records: &[Record]) -> Option<String> 
     };
     let mut others = trace.walked.iter().map(text);
     others.find(|name| name.trim_end_matches('.').eq_ignore_ascii_case(target.trim_end_matches('.')))
-}
-
-fn cached_for(place: explain::CachedUnder) -> CachedFor {
-    match place {
-        explain::CachedUnder::Question => CachedFor::Question,
-        explain::CachedUnder::EveryType => CachedFor::EveryType,
-        explain::CachedUnder::SearchList => CachedFor::SearchList,
-    }
 }
 
 fn stale_reason(explained: &ExplainedQuery) -> &'static str {
@@ -270,7 +259,7 @@ fn rcode_text(answer: &[u8]) -> String {
     }
 }
 
-fn micros(duration: std::time::Duration) -> u64 {
+pub(super) fn micros(duration: std::time::Duration) -> u64 {
     u64::try_from(duration.as_micros()).unwrap_or(u64::MAX)
 }
 

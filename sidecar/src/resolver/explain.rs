@@ -7,6 +7,7 @@ use hickory_proto::op::Message as Decoded;
 use hickory_proto::rr::{Name, RData};
 use hickory_proto::serialize::binary::BinDecodable;
 use podlocal_dns::key::Key;
+use podlocal_dns::report::CachedFor;
 use podlocal_dns::search::rule::Rule;
 use podlocal_dns::search::{Ancestors, Candidate, First, Verdict};
 use podlocal_dns::wire::NameText;
@@ -47,20 +48,9 @@ impl QuestionStatus {
 #[derive(Debug, Clone)]
 pub enum Found {
     /// A cached answer.
-    Cached(Entry, CachedUnder),
+    Cached(Entry, CachedFor),
     /// A rule says that the name does not exist.
     Ruled(Rule),
-}
-
-/// The key under which an answer is cached.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum CachedUnder {
-    /// Its own question.
-    Question,
-    /// The key for all types of the name: the name does not exist.
-    EveryType,
-    /// Its own question, but with the answer of the search list.
-    SearchList,
 }
 
 impl<U: Upstream> Resolver<U> {
@@ -141,13 +131,13 @@ impl<U: Upstream> Resolver<U> {
             let is_alias = verdict == Verdict::Complete && self.is_expansion(key, &entry, now);
             return Some(Found::Cached(
                 entry,
-                if is_alias { CachedUnder::SearchList } else { CachedUnder::Question },
+                if is_alias { CachedFor::SearchList } else { CachedFor::Question },
             ));
         }
         match verdict {
             Verdict::Probe => Some(Found::Ruled(Rule::Probe)),
             verdict => match self.infer(key, verdict, now)? {
-                Known::Entry(entry) => Some(Found::Cached(entry, CachedUnder::EveryType)),
+                Known::Entry(entry) => Some(Found::Cached(entry, CachedFor::EveryType)),
                 Known::Missing { .. } => Some(Found::Ruled(self.deciding_rule(key, verdict, now))),
             },
         }

@@ -8,8 +8,6 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::{Ending, Service, Step};
-use crate::cache::entry::Entry;
-use crate::flight::Role;
 use crate::metrics::{Outcome, Transport};
 use crate::query::Query;
 use crate::resolver::Resolution;
@@ -27,22 +25,11 @@ pub struct ExplainedQuery {
     /// query.
     pub status: Option<QuestionStatus>,
     /// The result of the wait, if the answer was not known immediately.
-    pub waited: Option<WaitResult>,
+    pub waited: Option<Resolution>,
     /// The arrival of the query.
     pub started: Instant,
     /// The time from then to the answer.
     pub duration: Duration,
-}
-
-/// The result of waiting for an answer.
-#[derive(Debug)]
-pub enum WaitResult {
-    /// A fresh answer, from an exchange that this query started or that was in flight already.
-    Fresh(Role),
-    /// An expired answer.
-    Stale(Entry),
-    /// None.
-    NoAnswer,
 }
 
 impl<U: Upstream> Service<U> {
@@ -63,8 +50,7 @@ impl<U: Upstream> Service<U> {
                 let ending = Ending::of(self, &*query, Transport::Tcp);
                 let resolution = self.resolve(&Arc::new(query.key.clone()), SOURCE).await;
                 self.metrics.wait_duration.observe(started.elapsed().as_secs_f64());
-                let outcome = ending.write(&resolution, true, &mut answer);
-                (outcome, Some(resolution.into()))
+                (ending.write(&resolution, true, &mut answer), Some(resolution))
             }
         };
         ExplainedQuery { outcome, answer, status, waited, started, duration: started.elapsed() }
@@ -73,13 +59,3 @@ impl<U: Upstream> Service<U> {
 
 /// The source that the query is counted for.
 const SOURCE: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
-
-impl From<Resolution> for WaitResult {
-    fn from(resolution: Resolution) -> Self {
-        match resolution {
-            Resolution::Fresh(_, role) => Self::Fresh(role),
-            Resolution::Stale(entry) => Self::Stale(entry),
-            Resolution::Overload | Resolution::Failed(_) => Self::NoAnswer,
-        }
-    }
-}

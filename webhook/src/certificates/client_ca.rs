@@ -18,9 +18,8 @@ use x509_parser::extensions::GeneralName;
 use x509_parser::prelude::{FromDer as _, X509Certificate};
 
 use super::tls::{self, ServingCertificate};
-use crate::metrics::{Metrics, Task};
+use crate::metrics::Metrics;
 
-/// The settings for client certificates.
 #[derive(Debug, Clone)]
 pub(crate) struct ClientCa {
     /// The file with the CA certificates, PEM.
@@ -31,35 +30,22 @@ pub(crate) struct ClientCa {
 
 /// Why the client CA cannot be used.
 #[derive(Debug, thiserror::Error)]
+#[allow(missing_docs, reason = "the messages say it")]
 pub enum Error {
-    /// The file cannot be read.
     #[error("cannot read {file}: {source}")]
-    File {
-        /// The path.
-        file: String,
-        /// The error of the operating system.
-        source: std::io::Error,
-    },
-    /// The content of the file cannot be used.
+    File { file: String, source: std::io::Error },
     #[error("{file}: {source}")]
-    Verifier {
-        /// The path.
-        file: String,
-        /// The error in its content.
-        source: VerifierError,
-    },
+    Verifier { file: String, source: VerifierError },
 }
 
 /// Why no verifier could be built from a PEM text.
 #[derive(Debug, thiserror::Error)]
+#[allow(missing_docs, reason = "the messages say it")]
 pub enum VerifierError {
-    /// The text is not valid PEM, or contains no certificate.
     #[error(transparent)]
     Pem(#[from] tls::Error),
-    /// One of the certificates is not a CA.
     #[error("a certificate in the file cannot be used as a CA: {0}")]
     Authority(rustls::Error),
-    /// The verifier cannot be built.
     #[error(transparent)]
     Build(#[from] rustls::server::VerifierBuilderError),
 }
@@ -96,30 +82,16 @@ impl ClientCa {
         metrics: Arc<Metrics>,
         interval: Duration,
     ) {
-        let mut reported = None;
-        loop {
-            tokio::time::sleep(interval).await;
-            let error = match self.read() {
-                Ok((_, pem)) if pem == last => None,
-                Ok((verifier, pem)) => match tls::server_config(served.clone(), Some(verifier)) {
-                    Ok(new) => {
-                        config.reload_from_config(Arc::new(new));
-                        tracing::info!(file = %self.file.display(), "trusting the new client CAs");
-                        last = pem;
-                        None
-                    }
-                    Err(error) => Some(error.to_string()),
-                },
-                Err(error) => Some(error.to_string()),
-            };
-            if let Some(error) = &error {
-                metrics.task_failures.inc(Task::Certificate);
-                if reported.as_ref() != Some(error) {
-                    tracing::warn!(error, "keeping the previous client CAs");
-                }
+        let reload = || -> Result<(), Box<dyn std::error::Error>> {
+            let (verifier, pem) = self.read()?;
+            if pem != last {
+                config.reload_from_config(Arc::new(tls::server_config(served.clone(), Some(verifier))?));
+                tracing::info!(file = %self.file.display(), "trusting the new client CAs");
+                last = pem;
             }
-            reported = error;
-        }
+            Ok(())
+        };
+        tls::reload_forever(interval, &metrics, "client CAs", reload).await;
     }
 }
 

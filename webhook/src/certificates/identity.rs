@@ -56,34 +56,28 @@ pub struct Usable {
 
 /// Why an identity cannot be used.
 #[derive(Debug, thiserror::Error)]
+#[allow(missing_docs, reason = "the messages say it")]
 pub enum Unusable {
-    /// A key of the Secret is missing, or is not UTF-8.
     #[error("{0} is missing")]
     Missing(&'static str),
-    /// The certificate or the key cannot be read, or they do not belong together.
     #[error(transparent)]
     Tls(#[from] tls::Error),
-    /// The certificate cannot be read.
     #[error("the {0} is not a valid X.509 certificate")]
     NotX509(&'static str),
-    /// The current time is outside of its validity.
     #[error("the {0} has expired or is not yet valid")]
     NotInForce(&'static str),
-    /// The certificate does not contain the name by which the API server calls the webhook.
     #[error("the certificate is not valid for the name {0}")]
     OtherName(String),
-    /// None of the CAs has signed the certificate.
     #[error("the certificate is not signed by any of the CAs")]
     OtherAuthority,
 }
 
 /// Why no identity could be created.
 #[derive(Debug, thiserror::Error)]
+#[allow(missing_docs, reason = "the messages say it")]
 pub enum MakeError {
-    /// Invalid names, or no random numbers.
     #[error(transparent)]
     Rcgen(#[from] rcgen::Error),
-    /// The created identity cannot be used.
     #[error(transparent)]
     Unusable(#[from] Unusable),
 }
@@ -172,7 +166,6 @@ impl Identity {
     }
 }
 
-/// A new CA and its key.
 fn authority(now: SystemTime) -> Result<(String, String), rcgen::Error> {
     let mut ca = CertificateParams::default();
     (ca.not_before, ca.not_after) = ((now - CLOCK_SKEW).into(), (now + AUTHORITY_LIFETIME).into());

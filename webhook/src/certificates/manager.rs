@@ -58,25 +58,16 @@ pub type Clock = Arc<dyn Fn() -> SystemTime + Send + Sync>;
 
 /// Why the certificate could not be managed.
 #[derive(Debug, thiserror::Error)]
+#[allow(missing_docs, reason = "the messages say it")]
 pub enum Error {
-    /// The API server rejected a request or did not answer.
     #[error("cannot {what}: {source}")]
-    Kube {
-        /// The failed operation: "read the Secret".
-        what: &'static str,
-        /// The error of the client library.
-        source: Box<kube::Error>,
-    },
-    /// The Secret does not exist.
+    Kube { what: &'static str, source: Box<kube::Error> },
     #[error("Secret {0} not found: apply the manifests again, which create it")]
     NoSecret(String),
-    /// No certificate could be created.
     #[error("cannot create a certificate: {0}")]
     Make(#[from] MakeError),
-    /// Every write ended in a conflict.
     #[error("write conflict with another writer, {MOST_ROUNDS} times in a row")]
     NoAgreement,
-    /// The API server does not answer.
     #[error("the API server did not answer within {DEADLINE:?}")]
     Deadline,
 }
@@ -223,7 +214,6 @@ impl CertificateManager {
     }
 }
 
-/// The identity in the Secret.
 fn identity(kept: &Secret) -> Result<Identity, Unusable> {
     let data = kept.data.as_ref();
     Identity::from_parts(|name| data.and_then(|data| data.get(name)).map(|bytes| bytes.0.clone()))

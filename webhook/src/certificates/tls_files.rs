@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use super::identity;
 use super::tls::{self, ServingCertificate};
-use crate::metrics::{Metrics, Task};
+use crate::metrics::Metrics;
 
 /// How often the files are read. The kubelet takes about a minute to update a changed Secret in a pod.
 pub(crate) const INTERVAL: Duration = Duration::from_secs(5);
@@ -23,19 +23,13 @@ pub struct TlsFiles {
 }
 
 /// Why the files cannot be used.
-#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Debug, thiserror::Error)]
+#[allow(missing_docs, reason = "the messages say it")]
 pub enum Error {
-    /// A file cannot be read.
-    #[error("cannot read {file}: {reason}")]
-    File {
-        /// The path.
-        file: String,
-        /// The error of the operating system.
-        reason: String,
-    },
-    /// They are not a certificate and its key.
+    #[error("cannot read {file}: {source}")]
+    File { file: String, source: std::io::Error },
     #[error("--tls-cert and --tls-key: {0}")]
-    Tls(String),
+    Tls(#[from] tls::Error),
 }
 
 impl TlsFiles {
@@ -60,25 +54,14 @@ impl TlsFiles {
         metrics: Arc<Metrics>,
         interval: Duration,
     ) {
-        let mut reported = None;
-        loop {
-            tokio::time::sleep(interval).await;
-            match self.reload_if_changed(&served, &metrics) {
-                Ok(is_new) => {
-                    reported = None;
-                    if is_new {
-                        tracing::info!(file = %self.certificate.display(), "serving the new certificate");
-                    }
+        tls::reload_forever(interval, &metrics, "certificate", || {
+            self.reload_if_changed(&served, &metrics).map(|is_new| {
+                if is_new {
+                    tracing::info!(file = %self.certificate.display(), "serving the new certificate");
                 }
-                Err(error) => {
-                    metrics.task_failures.inc(Task::Certificate);
-                    if reported.as_ref() != Some(&error) {
-                        tracing::warn!(%error, "keeping the previous certificate");
-                    }
-                    reported = Some(error);
-                }
-            }
-        }
+            })
+        })
+        .await;
     }
 
     /// Loads the files if they have changed; returns whether they have.
@@ -87,7 +70,7 @@ impl TlsFiles {
         if texts == self.texts {
             return Ok(false);
         }
-        let pair = tls::certified_key(&texts.0, &texts.1).map_err(|error| Error::Tls(error.to_string()))?;
+        let pair = tls::certified_key(&texts.0, &texts.1)?;
         metrics.certificate_expiry.set(identity::expiry(&pair.cert[0]).unwrap_or_default() as f64);
         served.replace(pair);
         self.texts = texts;
@@ -96,6 +79,5 @@ impl TlsFiles {
 }
 
 fn read(file: &Path) -> Result<String, Error> {
-    std::fs::read_to_string(file)
-        .map_err(|error| Error::File { file: file.display().to_string(), reason: error.to_string() })
+    std::fs::read_to_string(file).map_err(|source| Error::File { file: file.display().to_string(), source })
 }

@@ -11,7 +11,6 @@ use crate::review::cluster_state::{Cluster, Version};
 /// How often the version is read; a control plane is upgraded rarely, and never downgraded.
 const VERSION_INTERVAL: Duration = Duration::from_mins(10);
 
-/// The pause after a failed attempt.
 const RETRY_INTERVAL: Duration = Duration::from_secs(10);
 
 /// Reads the version of the API server repeatedly, forever, and stores it in `cluster`.

@@ -51,7 +51,6 @@ impl Namespaces {
         Self(Some(known))
     }
 
-    /// Whether the namespace is known to exist.
     pub(crate) fn knows(&self, name: &str) -> bool {
         self.find(name).is_some()
     }
@@ -79,9 +78,7 @@ pub(crate) enum Standing {
     Unknown,
     /// It is being deleted: the API server accepts no new objects in it.
     Terminating,
-    /// It is not opted in.
     NotEnabled,
-    /// It is opted in.
     Enabled,
 }
 

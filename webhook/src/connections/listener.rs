@@ -30,14 +30,12 @@ pub struct Stream {
 /// The client of a connection.
 #[derive(Debug, Clone)]
 pub struct Peer {
-    /// The client's address.
     pub(crate) address: SocketAddr,
     /// The entry of the connection in the table.
     pub(crate) slot: Arc<ConnectionSlot>,
 }
 
 impl Listener {
-    /// Accepts from `listener`.
     pub(crate) fn new(listener: TcpListener, connections: Arc<Connections>) -> Self {
         Self { listener, connections }
     }

@@ -38,7 +38,6 @@ pub const LARGEST_ANSWER: usize = 64 << 10;
 /// The longest uid, in bytes. The API server's have 36 characters.
 const LONGEST_UID: usize = 256;
 
-/// The supported API version.
 const API_VERSION: &str = "admission.k8s.io/v1";
 
 /// The result of a review.
@@ -175,7 +174,6 @@ fn done(uid: &str, mutation: &Mutation) -> Value {
     response
 }
 
-/// A response that allows the pod.
 fn allowed(uid: &str, warnings: &[String]) -> Value {
     let mut response = json!({"uid": uid, "allowed": true});
     if !warnings.is_empty() {

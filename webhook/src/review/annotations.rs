@@ -93,59 +93,6 @@ mod tests {
     }
 
     #[test]
-    fn pod_annotation_overrides_the_cluster_wide_default() {
-        let defaults = vec![default_of(&table::NDOTS, "3"), default_of(&table::CACHE_SIZE, "8Mi")];
-        let read = of(&json!({table::NDOTS.annotation(): "1"}), &defaults);
-        assert_eq!((read.settings.ndots, read.settings.cache_size), (1, 8 << 20));
-        assert_eq!(read.errors, []);
-    }
-
-    #[test]
-    fn pod_overrides_namespace_overrides_cluster_per_setting() {
-        let defaults = vec![
-            default_of(&table::NDOTS, "3"),
-            default_of(&table::CACHE_SIZE, "8Mi"),
-            default_of(&table::WAIT_TIMEOUT, "1s"),
-        ];
-        let of_pod = json!({table::NDOTS.annotation(): "1"});
-        let of_namespace = json!({table::NDOTS.annotation(): "4", table::CACHE_SIZE.annotation(): "2Mi"});
-        let read = read(of_pod.as_object(), of_namespace.as_object(), &defaults, "cluster.local");
-        let settings = &read.settings;
-        assert_eq!((settings.ndots, settings.cache_size, settings.wait_timeout.as_secs()), (1, 2 << 20, 1));
-        assert_eq!(read.errors, []);
-    }
-
-    #[test]
-    fn invalid_namespace_annotation_does_not_affect_pod_annotations() {
-        let of_namespace =
-            json!({table::NDOTS.annotation(): "many", format!("{ANNOTATION_PREFIX}nodts"): "2"});
-        let of_pod = json!({table::NDOTS.annotation(): "1"});
-        let origins = |of_pod: Annotations| {
-            let read = read(of_pod, of_namespace.as_object(), &Vec::new(), "cluster.local");
-            read.errors.into_iter().map(|error| error.origin).collect::<Vec<_>>()
-        };
-        let (ndots, unknown) = (
-            "the namespace's annotation podlocal-dns.io/ndots",
-            "the namespace's annotation podlocal-dns.io/nodts",
-        );
-        assert_eq!(origins(None), [ndots, unknown]);
-        assert_eq!(origins(of_pod.as_object()), [unknown]);
-    }
-
-    #[test]
-    fn invalid_value_falls_back_to_the_next_level() {
-        let read = of(&json!({table::NDOTS.annotation(): "many"}), &vec![default_of(&table::NDOTS, "3")]);
-        assert_eq!(read.settings.ndots, 3);
-        assert_eq!(
-            read.errors[0].to_string(),
-            format!(
-                "annotation {}: invalid value \"many\": expected a whole number",
-                table::NDOTS.annotation()
-            )
-        );
-    }
-
-    #[test]
     fn empty_list_overrides_the_default_but_empty_duration_does_not() {
         let defaults =
             vec![default_of(&table::WAIT_FOR_NAMES, "*.workers"), default_of(&table::WAIT_TIMEOUT, "2s")];
@@ -177,27 +124,5 @@ mod tests {
             "cluster.local",
             "that is another cluster's"
         );
-    }
-
-    #[test]
-    fn unknown_annotations_are_reported_only_with_our_prefix() {
-        let read = of(
-            &json!({
-                format!("{ANNOTATION_PREFIX}nodts"): "2",
-                INJECT_LABEL: "enabled",
-                STATUS_ANNOTATION: "injected",
-                "example.com/ndots": "9",
-            }),
-            &Vec::new(),
-        );
-        let origins: Vec<_> = read.errors.iter().map(|error| error.origin.as_str()).collect();
-        assert_eq!(origins, ["annotation podlocal-dns.io/nodts", "annotation podlocal-dns.io/inject"]);
-    }
-
-    #[test]
-    fn sidecar_only_setting_is_rejected_as_annotation() {
-        let read = of(&json!({table::CLUSTER_DOMAIN.annotation(): "a.b"}), &Vec::new());
-        assert_eq!(read.settings.cluster_domain.as_str(), "cluster.local");
-        assert!(read.errors[0].to_string().ends_with("the webhook sets it"), "{:?}", read.errors);
     }
 }

@@ -48,11 +48,8 @@ pub(crate) enum Decision {
 pub(crate) struct Plan {
     /// The pod's settings, and the errors in the ignored ones.
     pub(crate) read: Read,
-    /// The pod's DNS configuration.
     pub(crate) dns: Dns,
-    /// The cluster domain.
     pub(crate) zone: DomainName,
-    /// The pod's namespace.
     pub(crate) namespace: String,
     /// Which names the sidecar may answer itself, if the pod does not set it.
     pub(crate) local_nxdomain: LocalNxdomain,
@@ -93,10 +90,7 @@ pub(crate) struct Plan {
 /// The selectors of the webhook configuration ensure that the pod is opted in at all. A label with any other
 /// value has no effect: the label of the namespace decides.
 pub(crate) fn decide(pod: &Value, namespace: &Namespace, cluster: &Cluster, defaults: &Defaults) -> Decision {
-    match examine(pod, namespace, cluster, defaults) {
-        Ok(decision) => decision,
-        Err(skip) => Decision::Skip(skip),
-    }
+    examine(pod, namespace, cluster, defaults).unwrap_or_else(Decision::Skip)
 }
 
 fn examine(

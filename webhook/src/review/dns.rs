@@ -42,7 +42,6 @@ pub(crate) enum Base {
     Own,
 }
 
-/// The DNS configuration of an injected pod.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Dns {
     /// The upstream servers of the sidecar, in order of preference.

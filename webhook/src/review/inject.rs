@@ -73,7 +73,6 @@ pub(crate) fn ignored(plan: &Plan) -> impl Iterator<Item = &SettingError> {
     plan.read.errors.iter().chain(&plan.dns.errors)
 }
 
-/// The value of [`STATUS_ANNOTATION`].
 fn status(plan: &Plan) -> String {
     let ignored: Vec<_> = ignored(plan).map(ToString::to_string).collect();
     if ignored.is_empty() { STATUS.to_owned() } else { format!("{STATUS}; ignored: {}", ignored.join("; ")) }

@@ -45,13 +45,9 @@ const USUAL_CPU_LIMIT: &str = "100m";
 impl Limits {
     /// Combines these LimitRanges.
     pub fn of<'a>(ranges: impl IntoIterator<Item = &'a Value>) -> Self {
-        let mut namespaces: BTreeMap<String, Bounds> = BTreeMap::new();
-        for range in ranges {
-            if let Some(namespace) = range["metadata"]["namespace"].as_str() {
-                namespaces.entry(namespace.to_owned()).or_default().add(&Bounds::of(range));
-            }
-        }
-        Self(Arc::new(namespaces))
+        let of_one = |range: &'a Value| Some((range["metadata"]["namespace"].as_str()?, Bounds::of(range)));
+        let bounds: Vec<_> = ranges.into_iter().filter_map(of_one).collect();
+        Self::together(bounds.iter().map(|(namespace, bounds)| (*namespace, bounds)))
     }
 
     /// The limits of a namespace; `None` if it has no LimitRange.
@@ -70,7 +66,6 @@ impl Limits {
 }
 
 impl Bounds {
-    /// The limits of one LimitRange.
     pub(crate) fn of(range: &Value) -> Self {
         let mut bounds = Self::default();
         for item in range["spec"]["limits"].as_array().into_iter().flatten() {

@@ -43,7 +43,6 @@ pub(crate) struct Owner {
     pub(crate) namespace: String,
 }
 
-/// The kind of a notice.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(crate) enum Kind {
     /// A pod was not injected, although it was opted in.
@@ -95,7 +94,7 @@ impl Owner {
             api_version: checked("apiVersion", names::api_version)?,
             kind: checked("kind", names::kind)?,
             name: checked("name", names::subdomain)?,
-            uid: checked("uid", names::uid)?,
+            uid: checked("uid", names::label)?,
             namespace: names::label(namespace)?.to_owned(),
         })
     }

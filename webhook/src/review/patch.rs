@@ -24,17 +24,14 @@ pub(crate) struct Builder {
 }
 
 impl Builder {
-    /// Starts from `document`, with no operations.
     pub(crate) fn new(document: &Value) -> Self {
         Self { document: document.clone(), operations: Vec::new() }
     }
 
-    /// The document as edited so far.
     pub(crate) fn document(&self) -> &Value {
         &self.document
     }
 
-    /// The edited document and the operations.
     pub(crate) fn finish(self) -> (Value, Patch) {
         (self.document, Patch(self.operations))
     }
@@ -108,74 +105,4 @@ impl Builder {
 /// The JSON pointer (RFC 6901) of these tokens; escapes `~` and `/` within them.
 fn pointer(tokens: &[&str]) -> PointerBuf {
     PointerBuf::from_tokens(tokens.iter().copied())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use serde_json::json;
-
-    /// The operations as JSON, after checking that they lead from `original` to the builder's document.
-    fn operations(original: &Value, builder: Builder) -> Value {
-        let (document, patch) = builder.finish();
-        let mut applied = original.clone();
-        json_patch::patch(&mut applied, &patch).expect("applies");
-        assert_eq!(applied, document);
-        serde_json::to_value(patch).expect("serialises")
-    }
-
-    #[test]
-    fn a_missing_parent_comes_with_its_child_in_one_operation() {
-        let pod = json!({"spec": {}});
-        let mut builder = Builder::new(&pod);
-        builder.set(&["metadata", "annotations", "a.io/b"], json!("x")).expect("sets");
-        builder.set(&["metadata", "annotations", "a.io/c"], json!("y")).expect("sets");
-        assert_eq!(
-            operations(&pod, builder),
-            json!([
-                {"op": "add", "path": "/metadata", "value": {"annotations": {"a.io/b": "x"}}},
-                {"op": "add", "path": "/metadata/annotations/a.io~1c", "value": "y"},
-            ])
-        );
-    }
-
-    #[test]
-    fn a_null_parent_counts_as_absent() {
-        let pod = json!({"metadata": {"annotations": null}, "spec": {"initContainers": null}});
-        let mut builder = Builder::new(&pod);
-        builder.set(&["metadata", "annotations", "k"], json!("v")).expect("sets");
-        builder.prepend(&["spec", "initContainers"], json!({"name": "a"})).expect("prepends");
-        let (document, _) = builder.finish();
-        assert_eq!(
-            document,
-            json!({"metadata": {"annotations": {"k": "v"}}, "spec": {"initContainers": [{"name": "a"}]}})
-        );
-    }
-
-    #[test]
-    fn an_edit_that_changes_nothing_records_nothing() {
-        let pod = json!({"spec": {"dnsPolicy": "None"}});
-        let mut builder = Builder::new(&pod);
-        builder.set(&["spec", "dnsPolicy"], json!("None")).expect("sets");
-        assert_eq!(operations(&pod, builder), json!([]));
-    }
-
-    #[test]
-    fn arrays_are_edited_in_place() {
-        let pod = json!({"a": [1, 2]});
-        let mut builder = Builder::new(&pod);
-        builder.prepend(&["a"], json!(0)).expect("prepends");
-        builder.append(&["a"], json!(3)).expect("appends");
-        builder.append(&["b", "c"], json!(4)).expect("appends");
-        builder.move_to_front(&["a"], 2).expect("moves");
-        assert_eq!(builder.document(), &json!({"a": [2, 0, 1, 3], "b": {"c": [4]}}));
-        operations(&pod, builder);
-    }
-
-    #[test]
-    fn a_document_of_another_shape_is_an_error_that_names_the_place() {
-        let mut builder = Builder::new(&json!({"metadata": "text"}));
-        let error = builder.set(&["metadata", "annotations", "k"], json!("v")).expect_err("no object there");
-        assert!(error.to_string().contains("/metadata/annotations"), "{error}");
-    }
 }

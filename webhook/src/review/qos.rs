@@ -159,14 +159,6 @@ mod tests {
         json!({"containers": named.collect::<Vec<_>>()})
     }
 
-    fn with_ours(spec: &Value, settings: &Settings) -> Value {
-        let mut spec = spec.clone();
-        let resources = sidecar_resources(&spec, settings).unwrap_or_else(|| json!({}));
-        // Another name, so that it counts.
-        spec["initContainers"] = json!([{"name": "proxy", "resources": resources}]);
-        spec
-    }
-
     #[test]
     fn classes_are_found_by_the_kubelets_rules() {
         let cases = [
@@ -209,39 +201,6 @@ mod tests {
         let mut spec = pod(&[json!({})]);
         spec["resources"] = json!({"requests": {"cpu": "1"}});
         assert!(!may_starve(&spec));
-    }
-
-    #[test]
-    fn qos_class_is_unchanged_by_the_sidecar() {
-        let limits = |cpu: &str| json!({"limits": {"cpu": cpu, "memory": "1Gi"}});
-        for containers in [
-            vec![json!({})],
-            vec![json!({"limits": {"ephemeral-storage": "1Gi"}})],
-            vec![json!({"requests": {"cpu": "1"}})],
-            vec![json!({"limits": {"memory": "1Gi"}})],
-            vec![limits("1")],
-            vec![limits("1"), limits("2")],
-            vec![limits("1"), json!({})],
-        ] {
-            let spec = pod(&containers);
-            assert_eq!(class(&with_ours(&spec, &Settings::defaults())), class(&spec), "{containers:?}");
-        }
-    }
-
-    #[test]
-    fn resource_limited_on_every_container_is_limited_on_the_sidecar() {
-        let resources = json!({
-            "requests": {"cpu": "500m"},
-            "limits": {"cpu": "1", "ephemeral-storage": "1Gi", "nvidia.com/gpu": 1, "hugepages-2Mi": "2Mi"},
-        });
-        let ours = sidecar_resources(&pod(&[resources]), &Settings::defaults()).expect("has resources");
-        assert_eq!(
-            ours,
-            json!({
-                "requests": {"cpu": "5m", "memory": "12Mi", "ephemeral-storage": "16Mi"},
-                "limits": {"cpu": "100m", "memory": "32Mi", "ephemeral-storage": "16Mi"},
-            })
-        );
     }
 
     #[test]

@@ -20,16 +20,13 @@ const BEGINNING: usize = 4 << 10;
 /// several waiting requests do not each hold one half of a body.
 const FIRST_CAPACITY: usize = 64 << 10;
 
-/// A body that was received.
 #[derive(Debug)]
 pub(super) enum ReceivedBody {
-    /// The complete body.
     Complete(Vec<u8>),
     /// The beginning of a body above [`LARGEST_REVIEW`].
     TooLarge(Vec<u8>),
 }
 
-/// Why no body was received.
 #[derive(Debug)]
 pub(super) enum BodyError {
     /// The body is longer than [`LONGEST_BODY`].

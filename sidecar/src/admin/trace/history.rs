@@ -5,15 +5,14 @@ use std::time::Instant;
 use podlocal_dns::key::Key;
 use podlocal_dns::report::target::rtype_text;
 use podlocal_dns::report::words::{counted, duration};
-use podlocal_dns::report::{Exchange, Step};
+use podlocal_dns::report::{CachedFor, Exchange, Step};
+use podlocal_dns::upstream::Target;
 use podlocal_dns::wire::NameText;
 
 use super::{LookupTrace, QueriedServer, micros};
-use podlocal_dns::upstream::Target;
-
 use crate::limits;
 use crate::metrics::AttemptResult;
-use crate::resolver::explain::{CachedUnder, Found, QuestionStatus};
+use crate::resolver::explain::{Found, QuestionStatus};
 use crate::upstream::observers::{Event, ObservedEvent};
 
 /// The exchanges with the upstream that the query may depend on.
@@ -103,7 +102,6 @@ fn rank_of(result: AttemptResult) -> u8 {
     }
 }
 
-/// The steps of the lookup in words.
 pub(super) fn steps(
     trace: &LookupTrace<'_>,
     server: impl Fn(&Key, usize) -> Option<QueriedServer>,
@@ -153,7 +151,7 @@ pub(super) fn steps(
 /// What the sidecar knew when the query arrived, as far as it decided the next steps.
 fn describe_before(status: &QuestionStatus, now: Instant) -> Vec<String> {
     let mut known = vec![format!("cache: {}", describe_cached(status, now))];
-    if !matches!(status.found, Some(Found::Cached(_, CachedUnder::Question))) {
+    if !matches!(status.found, Some(Found::Cached(_, CachedFor::Question))) {
         known.push(status.reasoning.clone());
     }
     if status.found.is_some() {
@@ -186,10 +184,10 @@ fn describe_cached(status: &QuestionStatus, now: Instant) -> String {
     match (&status.found, &status.expired) {
         (Some(Found::Cached(entry, place)), _) => {
             let content = match (place, entry.is_nxdomain()) {
-                (CachedUnder::EveryType, _) => "the name does not exist, for any type",
-                (CachedUnder::SearchList, _) => "the result of the search list",
-                (CachedUnder::Question, true) => "the name does not exist",
-                (CachedUnder::Question, false) => "an answer",
+                (CachedFor::EveryType, _) => "the name does not exist, for any type",
+                (CachedFor::SearchList, _) => "the result of the search list",
+                (CachedFor::Question, true) => "the name does not exist",
+                (CachedFor::Question, false) => "an answer",
             };
             let (age, seconds) = (entry.age(now), entry.seconds());
             format!("{content}, {age} s old, expires in {} s", seconds.saturating_sub(age))

@@ -14,7 +14,6 @@ const CERTIFICATE_RENEWED_BEFORE: Duration = Duration::from_hours(30 * 24);
 /// How long a new CA is trusted before it signs: every API server must have received it.
 const SETTLING: Duration = Duration::from_mins(10);
 
-/// The state of an identity.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct IdentityState {
     /// The remaining validity of the signing CA; `None` if it cannot sign.

@@ -111,7 +111,6 @@ const CONTAINER_FIELDS: Stored = Members(&[
     ("securityContext", Members(&[("privileged", Whole), ("windowsOptions", Whole)])),
 ]);
 
-/// The result of reading a review.
 #[derive(Debug)]
 pub(super) struct Read {
     /// The stored fields; after a failure, the fields before it. The API server writes the uid first.
@@ -123,7 +122,6 @@ pub(super) struct Read {
 /// Why a review was not read to its end.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum Error {
-    /// It is not valid JSON.
     #[error(transparent)]
     Json(#[from] serde_json::Error),
     /// The fields to be stored take more than [`MOST_STORED`].
@@ -131,7 +129,6 @@ pub(super) enum Error {
     TooLarge,
 }
 
-/// Reads a review.
 pub(super) fn read(body: &[u8]) -> Read {
     let (mut review, mut budget) = (Value::Null, Budget { left: MOST_STORED, is_exceeded: false });
     let mut deserializer = serde_json::Deserializer::from_slice(body);

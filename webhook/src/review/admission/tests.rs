@@ -93,37 +93,6 @@ fn the_annotations_are_those_of_the_namespace_of_the_request() {
 }
 
 #[test]
-fn owner_is_notified_of_a_skip_but_not_in_a_dry_run() {
-    let owner =
-        json!({"apiVersion": "batch/v1", "kind": "Job", "name": "train", "uid": "u-9", "controller": true});
-    let pod = json!({
-        "metadata": {"generateName": "train-", "ownerReferences": [owner]},
-        "spec": {"containers": [], "hostNetwork": true},
-    });
-    let policy = Policy { image: "sidecar:1".to_owned(), defaults: Vec::new() };
-    let notice = |dry_run: bool| {
-        let mut of_pod = review_of(&pod);
-        of_pod["request"]["dryRun"] = json!(dry_run);
-        review(of_pod.to_string().as_bytes(), |_| Map::new(), &cluster(), &policy).notice
-    };
-    assert_eq!(notice(false).expect("a notice").owner.name, "train");
-    assert_eq!(notice(true), None);
-}
-
-#[test]
-fn skip_has_no_patch_and_a_warning_unless_opted_out() {
-    let spec = json!({"containers": [], "hostNetwork": true});
-    let (response, _) = answer(review_of(&json!({"metadata": {}, "spec": spec})).to_string().as_bytes());
-    assert!(response.get("patch").is_none() && response.get("patchType").is_none());
-    assert!(response["warnings"][0].as_str().expect("a text").contains("network of the node"));
-
-    let labels = json!({"podlocal-dns.io/inject": "disabled"});
-    let pod = json!({"metadata": {"labels": labels}, "spec": {"containers": []}});
-    let (response, _) = answer(review_of(&pod).to_string().as_bytes());
-    assert!(response.get("warnings").is_none());
-}
-
-#[test]
 fn warnings_fit_into_the_api_servers_limits() {
     let long = format!("line\nbreak \u{7f} {}", "é".repeat(1000));
     let annotations = json!({table::NDOTS.annotation(): long, table::CACHE_SIZE.annotation(): "4MB"});

@@ -76,17 +76,6 @@ fn leading_number(text: &str) -> u8 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::review::annotations;
-
-    #[test]
-    fn the_pods_own_ndots_wins_in_either_spelling() {
-        let annotated = json!({table::NDOTS.annotation(): "3"});
-        let read = annotations::read(annotated.as_object(), None, &Vec::new(), "cluster.local");
-        for own in [json!([{"name": "ndots", "value": "5"}]), json!([{"name": "ndots:5"}])] {
-            let options = of_pod(Base::Cluster, &own, &read);
-            assert_eq!((json!(options), ndots(&options)), (own, 5));
-        }
-    }
 
     #[test]
     fn ndots_is_what_a_resolver_makes_of_the_options() {

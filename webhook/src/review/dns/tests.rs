@@ -30,60 +30,6 @@ fn configured(base: Base, own: &Value, annotated: &Value) -> Result<Dns, Skip> {
 }
 
 #[test]
-fn cluster_first_config_matches_the_kubelet() {
-    let own = json!({
-        "nameservers": ["10.0.0.1", "127.0.0.1"],
-        "searches": ["svc.cluster.local", "own.example"],
-        "options": [{"name": "timeout", "value": "1"}],
-    });
-    let dns = configured(Base::Cluster, &own, &json!({})).expect("fits");
-    assert_eq!(
-        (addresses(&dns.upstream), addresses(&dns.backup_upstream)),
-        ("10.96.0.10".into(), "10.0.0.1".into())
-    );
-    assert_eq!(
-        dns.config,
-        json!({
-            "nameservers": ["127.0.0.1"],
-            "searches": ["web.svc.cluster.local", "svc.cluster.local", "cluster.local", "corp.example", "own.example"],
-            "options": [{"name": "ndots", "value": "2"}, {"name": "timeout", "value": "1"}],
-        })
-    );
-}
-
-#[test]
-fn sidecar_search_list_omits_invalid_domains() {
-    let odd = "a".repeat(64);
-    let own =
-        json!({"searches": [".", "Corp.Example.", "_x.example", "a..b", odd, "own.example.", "a,b", 7]});
-    let dns = configured(Base::Cluster, &own, &json!({})).expect("fits");
-    let expected = ["web.svc.cluster.local", "svc.cluster.local", "cluster.local", "corp.example"];
-    assert_eq!(dns.expansion.search, [expected.as_slice(), &["_x.example", "own.example"]].concat());
-    let searches = dns.config["searches"].as_array().expect("a list");
-    assert_eq!(
-        searches[4..],
-        json!([".", "Corp.Example.", "_x.example", "a..b", odd, "own.example.", "a,b"])
-            .as_array()
-            .expect("a list")[..]
-    );
-}
-
-#[test]
-fn policy_none_pod_keeps_only_its_own_dns_config() {
-    let own =
-        json!({"nameservers": ["10.0.0.1"], "searches": ["a.example"], "options": [{"name": "rotate"}]});
-    let dns = configured(Base::Own, &own, &json!({})).expect("fits");
-    assert_eq!(addresses(&dns.upstream), "10.0.0.1");
-    assert_eq!(
-        dns.config,
-        json!({"nameservers": ["127.0.0.1"], "searches": ["a.example"], "options": [{"name": "rotate"}]})
-    );
-    assert_eq!(dns.expansion, Expansion { search: vec!["a.example".to_owned()], ndots: 1 });
-    let asked = configured(Base::Own, &own, &json!({table::NDOTS.annotation(): "1"})).expect("fits");
-    assert_eq!(asked.config["options"][0], json!({"name": "ndots", "value": "1"}));
-}
-
-#[test]
 fn servers_that_may_know_other_names_than_the_clusters_dns_are_a_backup() {
     const UPSTREAM: &Setting = &table::UPSTREAM;
     const BACKUP: &Setting = &table::BACKUP_UPSTREAM;
@@ -106,15 +52,6 @@ fn servers_that_may_know_other_names_than_the_clusters_dns_are_a_backup() {
         let found = (addresses(&dns.upstream), addresses(&dns.backup_upstream));
         assert_eq!(found, (expected.0.to_owned(), expected.1.to_owned()), "{base:?} {own:?} {annotated:?}");
     }
-}
-
-#[test]
-fn sidecar_is_never_its_own_upstream() {
-    let own = json!({"nameservers": ["127.0.0.1"]});
-    assert_eq!(configured(Base::Own, &own, &json!({})), Err(Skip::NoUsableNameserver));
-    let dns =
-        configured(Base::Cluster, &own, &json!({table::UPSTREAM.annotation(): "127.0.0.1"})).expect("fits");
-    assert_eq!(addresses(&dns.upstream), "10.96.0.10");
 }
 
 #[test]
@@ -158,19 +95,6 @@ fn number_of_servers_is_limited_to_the_sidecar_maximum() {
     let dns = configure(Base::Cluster, &Value::Null, "web", &many, &read).expect("fits");
     let taken = value::addresses(&addresses(&dns.shared_tier)).expect("the sidecar takes it");
     assert_eq!(taken.len(), 8);
-}
-
-#[test]
-fn the_fallback_is_the_clusters_first_address_and_needs_port_53() {
-    let fallback = json!({table::FALLBACK_NAMESERVER.annotation(): "true"});
-    let dns = configured(Base::Cluster, &Value::Null, &fallback).expect("fits");
-    assert_eq!(dns.config["nameservers"], json!(["127.0.0.1", "10.96.0.10"]));
-    let mut elsewhere = cluster();
-    elsewhere.dns = vec!["10.96.0.10:5353".parse().expect("valid")];
-    let read = annotations::read(fallback.as_object(), None, &Vec::new(), "cluster.local");
-    let dns = configure(Base::Cluster, &Value::Null, "web", &elsewhere, &read).expect("fits");
-    assert_eq!(dns.config["nameservers"], json!(["127.0.0.1"]));
-    assert_eq!(dns.errors.len(), 1);
 }
 
 #[test]
