@@ -143,7 +143,7 @@ impl Flags {
             return self.unknown(&format!("--{name}"));
         };
         let Ok(text) = parser.value() else {
-            return self.errors.push(SettingError::about(setting.flag(), &setting.form.words()));
+            return self.errors.push(SettingError::about(setting.flag(), setting.form.words()));
         };
         let text = text.to_string_lossy().into_owned();
         let given = self.given.entry(setting.name).or_default();
