@@ -238,8 +238,10 @@ mod tests {
         for (port, ids) in &ids {
             let different: HashSet<_> = ids.iter().collect();
             assert_eq!(different.len(), ids.len(), "port {port}");
-            assert!(ids.len() <= limits::UPSTREAM_SOCKET_QUESTIONS, "port {port}: {}", ids.len());
         }
+        // The kernel may give a new socket the port of a closed one: one of some 100 ports among 28,000.
+        let crowded = ids.values().filter(|ids| ids.len() > limits::UPSTREAM_SOCKET_QUESTIONS).count();
+        assert!(crowded <= 2, "{crowded} ports with more questions than a socket may send");
         let shared = ids.values().filter(|ids| ids.len() > 1).count();
         let new = ids.values().filter(|ids| ids.len() == 1).count();
         assert!(shared >= WAVES * AT_A_TIME / limits::UPSTREAM_SOCKET_QUESTIONS, "{shared} shared sockets");
