@@ -55,9 +55,9 @@ outputs:
 monitoring:
     UPDATE=1 cargo test -p podlocal-tests --test monitors docs_have_every_metric
 
-# Updates the golden pods with the current output of the webhook; review the diff before you commit it
+# Updates golden pods, transcripts of commands and pages with the current output; review the diff before you commit it
 golden:
-    UPDATE=1 cargo test -p podlocal-webhook --test golden
+    UPDATE=1 cargo test -p podlocal-webhook -p podlocal-inspect --test golden --test commands --test check_cluster --test pages
 
 # Builds both images
 images TAG="dev":
