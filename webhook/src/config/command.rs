@@ -1,5 +1,7 @@
 //! The commands and their flags. clap parses them, and writes the help, the man pages and the completions.
 
+#![allow(rustdoc::broken_intra_doc_links, reason = "the help shows the address [::] as it is")]
+
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
