@@ -116,7 +116,8 @@ async fn hits(tier: SocketAddr, length: Duration) -> Result<Vec<(f64, bool)>, Fa
 }
 
 async fn misses(tier: SocketAddr, length: Duration) -> Result<Vec<Lookup>, Failure> {
-    let queries = (length.as_nanos() / MISS_INTERVAL.as_nanos()) as usize;
+    // One at the start and one at the end: no later answer could show that a last, lossy one was lost.
+    let queries = (length.as_nanos() / MISS_INTERVAL.as_nanos()) as usize + 1;
     let (load, begin) = (Open::new(vec![(VICTIM, tier)], queries, MISS_INTERVAL), now() * 1e3);
     let query = move |number: usize| {
         let prefix = if number % 4 == 3 { "lossy" } else { "miss" };
