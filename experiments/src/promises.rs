@@ -30,8 +30,9 @@ use rows::ROWS;
 /// Runs the real sidecar, alone and as a shared tier, in front of a faulty upstream, and sends reviews to the
 /// real webhook. Prints the results together with the goals. Exits with 1 when a goal is missed.
 ///
-/// Build it with --release: measurements of an unoptimised program mean nothing. The environment variables
-/// SIDECAR_UNDER_TEST and WEBHOOK_UNDER_TEST name other programs to measure.
+/// Build it with --release. That profile optimizes the sidecar, and not what the webhook is made of: for the rows
+/// `reviews`, build the images (`.ci/run images`), and set WEBHOOK_UNDER_TEST to the webhook's program. The
+/// environment variable SIDECAR_UNDER_TEST names another sidecar to measure.
 #[derive(Debug, Parser)]
 pub struct Arguments {
     /// Measure only the rows whose names begin like this; may be repeated.

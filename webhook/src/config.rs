@@ -25,8 +25,8 @@ mod values;
 
 pub(crate) use command::Output;
 pub use command::{Arguments, CertController, Check, Command, Inject, Serve};
-pub use common::Common;
 pub(crate) use common::OWN_IMAGE;
+pub use common::{Common, LogFlag};
 
 /// Why there is no command to run.
 #[derive(Debug, thiserror::Error)]

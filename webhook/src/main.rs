@@ -45,7 +45,7 @@ fn main() -> ExitCode {
 
 /// Answers admission reviews until a signal.
 fn serve(settings: Serve) -> ExitCode {
-    log::start(settings.common.log_level, true);
+    log::start(settings.common.log.log_level, true);
     let ended = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(std::thread::available_parallelism().map_or(1, NonZero::get).min(MOST_WORKERS))
         .enable_all()
@@ -61,7 +61,7 @@ fn serve(settings: Serve) -> ExitCode {
 
 /// Manages the webhook's certificate until a signal.
 fn cert_controller(settings: CertController) -> ExitCode {
-    log::start(settings.log_level, true);
+    log::start(settings.log.log_level, true);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     match runtime
         .map_err(StartError::Runtime)

@@ -8,11 +8,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::ops::Range;
 
+use podlocal_harness::failure::{Failure, WithContext};
 use podlocal_harness::repository::root;
 use pulldown_cmark::{Event, Options, Parser, Tag, TagEnd};
 use serde::Deserialize;
-
-use podlocal_harness::failure::{Failure, WithContext};
 
 /// Units of measured figures.
 const UNITS: [&str; 13] = ["ns", "us", "µs", "ms", "s", "KB", "kB", "KiB", "MB", "MiB", "GB", "GiB", "%"];
@@ -132,17 +131,17 @@ impl Results {
 /// The values that a page shows: the key, and the place of the value without line breaks and fences around it.
 fn shown(page: &str) -> Vec<(&str, Range<usize>)> {
     let mut found = Vec::new();
-    let mut begun = None;
+    let mut opened = None;
     for (event, range) in Parser::new_ext(page, Options::ENABLE_TABLES).into_offset_iter() {
         if !matches!(event, Event::Html(_) | Event::InlineHtml(_)) {
             continue;
         }
         let mark = page[range.clone()].trim();
         if let Some(key) = mark.strip_prefix("<!--result:").and_then(|rest| rest.strip_suffix("-->")) {
-            begun = Some((key, range.end));
-        } else if let (Some((key, start)), "<!--/-->") = (begun, mark) {
+            opened = Some((key, range.end));
+        } else if let (Some((key, start)), "<!--/-->") = (opened, mark) {
             found.push((key, value_in(page, start..range.start)));
-            begun = None;
+            opened = None;
         }
     }
     found

@@ -9,12 +9,12 @@ use std::time::Duration;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use podlocal_settings::names::ANNOTATION_PREFIX;
 use podlocal_settings::page;
-use podlocal_settings::table::{LOG_LEVEL, Setting};
-use podlocal_settings::value::{self, LogLevel};
+use podlocal_settings::table::Setting;
+use podlocal_settings::value;
 
-use super::common::Common;
+use super::common::{Common, LogFlag};
 use super::notes;
-use super::values::{address, by, count, host, log_level};
+use super::values::{address, by, count, host};
 use crate::certificates::client_ca::ClientCa;
 use crate::review::annotations::Defaults;
 
@@ -170,14 +170,9 @@ pub struct CertController {
     #[arg(long, value_name = "FILE")]
     pub(crate) kubeconfig: Option<PathBuf>,
 
-    /// The lowest level of logged messages
-    #[arg(
-        long = LOG_LEVEL.name,
-        value_name = "LEVEL",
-        default_value = LOG_LEVEL.default,
-        value_parser = log_level(),
-    )]
-    pub log_level: LogLevel,
+    /// The flag of the log.
+    #[command(flatten)]
+    pub log: LogFlag,
 }
 
 /// The flags of `inject`.

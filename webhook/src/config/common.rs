@@ -17,6 +17,19 @@ pub(crate) const OWN_IMAGE: &str = concat!("ghcr.io/podlocal-dns/sidecar:", env!
 /// The default resolv.conf.
 const RESOLV_CONF: &str = "/etc/resolv.conf";
 
+/// The flag of every command that logs.
+#[derive(Debug, Args)]
+pub struct LogFlag {
+    /// The lowest level of logged messages
+    #[arg(
+        long = LOG_LEVEL.name,
+        value_name = "LEVEL",
+        default_value = LOG_LEVEL.default,
+        value_parser = log_level(),
+    )]
+    pub log_level: LogLevel,
+}
+
 /// The flags of all commands about pods.
 #[derive(Debug, Args)]
 pub struct Common {
@@ -53,14 +66,9 @@ pub struct Common {
     #[arg(long, value_name = "FILE")]
     pub settings: Option<PathBuf>,
 
-    /// The lowest level of logged messages
-    #[arg(
-        long = LOG_LEVEL.name,
-        value_name = "LEVEL",
-        default_value = LOG_LEVEL.default,
-        value_parser = log_level(),
-    )]
-    pub log_level: LogLevel,
+    /// The flag of the log.
+    #[command(flatten)]
+    pub log: LogFlag,
 
     /// The contents of the file of `settings`.
     #[arg(skip)]
