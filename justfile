@@ -45,7 +45,7 @@ fuzz SECONDS="60" *TARGETS:
 
 # Generates the page of settings from the table
 settings-page:
-    cargo run -q -p podlocal-settings --example settings-page > docs/settings.md
+    UPDATE=1 cargo test -q -p podlocal-settings --lib the_page_in_the_docs
 
 # Updates the output of commands and the figures in the documents; review the diff before you commit it
 outputs:

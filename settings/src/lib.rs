@@ -15,6 +15,7 @@
 pub mod names;
 pub mod page;
 pub mod read;
+mod setting_error;
 pub mod table;
 pub mod value;
 pub mod write;
@@ -73,13 +74,11 @@ impl Settings {
     /// The domains that the proxy tries itself for names that the client no longer expands, in the order of
     /// the search list.
     pub fn completion_list(&self) -> Vec<String> {
-        let is_inside = |domain: &str| {
-            domain
-                .strip_suffix(&*self.cluster_domain)
-                .is_some_and(|rest| rest.is_empty() || rest.ends_with('.'))
+        let is_tried = |domain: &String| {
+            value::is_inside(domain, &self.cluster_domain) || self.completion_domains.contains(domain)
         };
         let mut list = self.search_list();
-        list.retain(|domain| is_inside(domain) || self.completion_domains.contains(domain));
+        list.retain(is_tried);
         list
     }
 
@@ -135,16 +134,9 @@ mod tests {
     }
 
     use super::*;
-    use crate::read::{Given, read};
 
     fn of(texts: &[(&str, &str)]) -> Settings {
-        let given = |setting: &table::Setting| {
-            let of_setting = texts.iter().filter(|(name, _)| *name == setting.name);
-            of_setting
-                .map(|(name, text)| Given { origin: (*name).to_owned(), text: (*text).to_owned() })
-                .collect()
-        };
-        read(given).settings
+        read::read(read::tests::given(texts)).settings
     }
 
     #[test]

@@ -4,21 +4,11 @@
 //! to start, and the webhook uses the next given value and warns.
 
 use crate::Settings;
-use crate::table::{self, Parse, Reader, Setting};
-use crate::value::{self, Expected, ForwardZone, Quantity, Role, shown};
+use crate::table::{self, Setting, TextReader};
+use crate::value::{self, Expected, Quantity, Role, shown};
 
-mod setting_error;
-
-pub use setting_error::SettingError;
-
-/// One text for a setting, and its origin.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Given {
-    /// The origin, as its author knows it: `--cache-size`, `annotation podlocal-dns.io/cache-size`.
-    pub origin: String,
-    /// The text.
-    pub text: String,
-}
+pub use crate::setting_error::SettingError;
+pub use crate::table::Given;
 
 /// The result of [`read`].
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -42,99 +32,7 @@ pub fn read(given: impl Fn(&Setting) -> Vec<Given>) -> Read {
     Read { settings, accepted: reader.accepted, errors: reader.errors }
 }
 
-struct TextReader<G> {
-    given: G,
-    role: Role,
-    accepted: Vec<(&'static Setting, String)>,
-    errors: Vec<SettingError>,
-}
-
-impl<G: Fn(&Setting) -> Vec<Given>> Reader for TextReader<G> {
-    fn known_role(&mut self, _: &'static Setting, _: Parse<Role>) -> Role {
-        self.role
-    }
-
-    fn ordered<T: PartialOrd>(&mut self, setting: &'static Setting, parse: Parse<T>) -> T {
-        self.optional(setting, parse).unwrap_or_else(|| of_table(setting.default_in(self.role), parse))
-    }
-
-    fn plain<T>(&mut self, setting: &'static Setting, parse: Parse<T>) -> T {
-        self.first(setting, parse).unwrap_or_else(|| of_table(setting.default_in(self.role), parse))
-    }
-
-    fn optional<T: PartialOrd>(&mut self, setting: &'static Setting, parse: Parse<T>) -> Option<T> {
-        let Some((smallest, largest)) = setting.bounds else { return self.first(setting, parse) };
-        let allowed = of_table(smallest, parse)..=of_table(largest, parse);
-        self.first(setting, |text| {
-            let value = parse(text)?;
-            if allowed.contains(&value) {
-                Ok(value)
-            } else {
-                Err(format!("{} from {smallest} to {largest}", setting.form.words()))
-            }
-        })
-    }
-
-    fn list<T>(&mut self, setting: &'static Setting, parse: Parse<Vec<T>>) -> Vec<T> {
-        self.optional_list(setting, parse).unwrap_or_default()
-    }
-
-    /// An empty text is valid: it overrides the lists that were given elsewhere with the default. For any
-    /// other kind of value an empty text is probably an accident, and so an error.
-    fn optional_list<T>(&mut self, setting: &'static Setting, parse: Parse<Vec<T>>) -> Option<Vec<T>> {
-        let given =
-            self.first(setting, |text| if text.is_empty() { Ok(None) } else { parse(text).map(Some) });
-        let default = setting.default_in(self.role);
-        given.flatten().or_else(|| (!default.is_empty()).then(|| of_table(default, parse)))
-    }
-
-    /// The first given text in which every zone is valid, with this cluster domain and these addresses of the
-    /// proxy. Each invalid zone in the texts before it is an error of its own.
-    fn forward_zones(&mut self, setting: &'static Setting) -> Vec<ForwardZone> {
-        let domain = self.peek(&table::CLUSTER_DOMAIN, value::DomainName::parse);
-        let listen = self.peek(&table::LISTEN, value::addresses);
-        for Given { origin, text } in (self.given)(setting) {
-            let text = text.trim();
-            match value::forward_zones(text, &domain, |server| crate::is_own(&listen, server)) {
-                Ok(zones) => {
-                    self.accepted.push((setting, text.to_owned()));
-                    return zones;
-                }
-                Err(bad) => self.errors.extend(
-                    bad.into_iter()
-                        .map(|(text, expected)| SettingError::new(origin.clone(), &text, expected)),
-                ),
-            }
-        }
-        Vec::new()
-    }
-}
-
 impl<G: Fn(&Setting) -> Vec<Given>> TextReader<G> {
-    /// The value of another setting; its errors are reported when that setting is parsed.
-    fn peek<T>(&self, setting: &'static Setting, parse: fn(&str) -> Result<T, Expected>) -> T {
-        let given = (self.given)(setting).into_iter().find_map(|given| parse(given.text.trim()).ok());
-        given.unwrap_or_else(|| of_table(setting.default_in(self.role), parse))
-    }
-
-    /// The first given text that is valid; each text before it is an error.
-    fn first<T>(
-        &mut self,
-        setting: &'static Setting,
-        parse: impl Fn(&str) -> Result<T, Expected>,
-    ) -> Option<T> {
-        for Given { origin, text } in (self.given)(setting) {
-            match parse(text.trim()) {
-                Ok(value) => {
-                    self.accepted.push((setting, text.trim().to_owned()));
-                    return Some(value);
-                }
-                Err(expected) => self.errors.push(SettingError::new(origin, &text, expected)),
-            }
-        }
-        None
-    }
-
     /// Values that are valid alone and invalid together: the sidecar could not start with them, would be
     /// killed, or would query itself. The webhook parses annotations with this function, and so never writes
     /// settings that a sidecar refuses.
@@ -148,12 +46,12 @@ impl<G: Fn(&Setting) -> Vec<Given>> TextReader<G> {
     fn pairs(&mut self, settings: &mut Settings) {
         if settings.min_ttl > settings.max_ttl {
             self.contradiction(&table::MIN_TTL, &table::MAX_TTL);
-            settings.min_ttl = of_table(table::MIN_TTL.default_in(self.role), value::duration);
-            settings.max_ttl = of_table(table::MAX_TTL.default_in(self.role), value::duration);
+            settings.min_ttl = self.default(&table::MIN_TTL, value::duration);
+            settings.max_ttl = self.default(&table::MAX_TTL, value::duration);
         }
         if settings.cpu_limit.as_ref().is_some_and(|limit| *limit < settings.cpu_request) {
             self.contradiction(&table::CPU_REQUEST, &table::CPU_LIMIT);
-            settings.cpu_request = of_table(table::CPU_REQUEST.default_in(self.role), Quantity::parse);
+            settings.cpu_request = self.default(&table::CPU_REQUEST, Quantity::parse);
             settings.cpu_limit = None;
         }
         if settings.memory_limit() < settings.memory_request() {
@@ -166,30 +64,24 @@ impl<G: Fn(&Setting) -> Vec<Given>> TextReader<G> {
             let expected = format!("at least {}, because of {}", needed.as_str(), table::CACHE_SIZE.name);
             self.reject(&table::MEMORY_LIMIT, expected);
             self.accepted.retain(|(setting, _)| *setting != &table::CACHE_SIZE);
-            settings.cache_size = of_table(table::CACHE_SIZE.default_in(self.role), value::bytes);
+            settings.cache_size = self.default(&table::CACHE_SIZE, value::bytes);
             settings.memory_limit = None;
         }
         if settings.admin_port != 0
             && settings.listen.iter().any(|address| address.port() == settings.admin_port)
         {
             self.reject(&table::ADMIN_PORT, "a port that DNS is not served on".to_owned());
-            settings.admin_port = of_table(table::ADMIN_PORT.default_in(self.role), value::number);
+            settings.admin_port = self.default(&table::ADMIN_PORT, value::number);
         }
-        for (setting, list) in [
-            (&table::UPSTREAM, settings.upstream.clone()),
-            (&table::BACKUP_UPSTREAM, settings.backup_upstream.clone()),
-            (&table::SHARED_TIER, settings.shared_tier.clone()),
+        for (setting, servers) in [
+            (&table::UPSTREAM, &mut settings.upstream),
+            (&table::BACKUP_UPSTREAM, &mut settings.backup_upstream),
+            (&table::SHARED_TIER, &mut settings.shared_tier),
         ] {
-            let count = list.len();
-            let others: Vec<_> = list.into_iter().filter(|server| !settings.is_own(*server)).collect();
-            if others.len() == count {
-                continue;
-            }
-            self.reject(setting, "servers other than the proxy itself".to_owned());
-            match setting {
-                _ if *setting == table::UPSTREAM => settings.upstream = others,
-                _ if *setting == table::BACKUP_UPSTREAM => settings.backup_upstream = others,
-                _ => settings.shared_tier = others,
+            let count = servers.len();
+            servers.retain(|server| !crate::is_own(&settings.listen, *server));
+            if servers.len() < count {
+                self.reject(setting, "servers other than the proxy itself".to_owned());
             }
         }
     }
@@ -220,13 +112,5 @@ impl<G: Fn(&Setting) -> Vec<Given>> TextReader<G> {
     }
 }
 
-/// Parses a text of the table itself. A test checks that each is valid, so users cannot see a failure here.
-fn of_table<T>(text: &str, parse: impl Fn(&str) -> Result<T, Expected>) -> T {
-    match parse(text) {
-        Ok(value) => value,
-        Err(expected) => panic!("the table of settings holds {text:?}: expected {expected}"),
-    }
-}
-
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

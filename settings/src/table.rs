@@ -2,10 +2,13 @@
 //! the page in the docs all come from its rows.
 
 use crate::names::{ANNOTATION_PREFIX, VARIABLE_PREFIX};
-use crate::value::{Expected, ForwardZone, Role, one_of};
+use crate::value::{Role, one_of};
 
+mod reader;
 mod rows;
 
+pub use reader::Given;
+pub(crate) use reader::TextReader;
 pub use rows::*;
 
 /// One setting, as data. Defaults and bounds are written as a user writes the value.
@@ -17,9 +20,10 @@ pub struct Setting {
     pub place: Place,
     /// What a value looks like.
     pub form: Form,
-    /// The default; empty if the sentence says how it is found. [`Setting::default_in`] has the defaults of
-    /// each role.
+    /// The default in the role `pod`; empty if the sentence says how it is found.
     pub default: &'static str,
+    /// The default in the role `shared`, if it is another one. The role changes nothing else.
+    pub shared: Option<&'static str>,
     /// The smallest and the largest allowed value; `None` for values without an order.
     pub bounds: Option<(&'static str, &'static str)>,
     /// What the setting does.
@@ -78,8 +82,7 @@ impl Setting {
 
     /// The default in this role.
     pub fn default_in(&self, role: Role) -> &'static str {
-        let of_role = SHARED_DEFAULTS.iter().find(|(setting, _)| role == Role::Shared && *setting == self);
-        of_role.map_or(self.default, |(_, default)| default)
+        self.shared.filter(|_| role == Role::Shared).unwrap_or(self.default)
     }
 
     /// Whether the value is a list, separated by commas.
@@ -106,34 +109,33 @@ impl Setting {
     }
 }
 
-/// A parser of one kind of value.
-pub(crate) type Parse<T> = fn(&str) -> Result<T, Expected>;
-
-/// How a row gets its value. [`crate::read`] implements it.
-pub(crate) trait Reader {
-    /// The role, on which the defaults of all settings depend.
-    fn known_role(&mut self, setting: &'static Setting, parse: Parse<Role>) -> Role;
-    /// A value within the bounds of the table.
-    fn ordered<T: PartialOrd>(&mut self, setting: &'static Setting, parse: Parse<T>) -> T;
-    /// A value without an order.
-    fn plain<T>(&mut self, setting: &'static Setting, parse: Parse<T>) -> T;
-    /// An optional value, within the bounds of the table if it has any.
-    fn optional<T: PartialOrd>(&mut self, setting: &'static Setting, parse: Parse<T>) -> Option<T>;
-    /// A list; by default that of the table, or an empty one.
-    fn list<T>(&mut self, setting: &'static Setting, parse: Parse<Vec<T>>) -> Vec<T>;
-    /// A list of which the reader must know whether it was given.
-    fn optional_list<T>(&mut self, setting: &'static Setting, parse: Parse<Vec<T>>) -> Option<Vec<T>>;
-    /// The forward zones, whose validity depends on other settings.
-    fn forward_zones(&mut self, setting: &'static Setting) -> Vec<ForwardZone>;
-}
-
 /// Makes the constant of each row, [`TABLE`] and [`Settings`]. A row is
-/// `CONSTANT field: Type = method_of_reader(parser) { fields of Setting }`.
+/// `CONSTANT field: Type = method_of_reader(arguments) { fields of Setting }`; the default, the one of the role
+/// `shared` and the bounds may be left out.
 macro_rules! settings {
-    ($($(#[$doc:meta])* $row:ident $field:ident: $type:ty = $read:ident($($parse:expr)?) { $($facts:tt)* })*) => {
+    (@or $fallback:expr;) => { $fallback };
+    (@or $fallback:expr; $value:expr) => { $value };
+    ($(
+        $(#[$doc:meta])*
+        $row:ident $field:ident: $type:ty = $read:ident($($argument:expr),*) {
+            name: $name:literal, place: $place:expr, form: $form:expr,
+            $(default: $default:literal,)? $(shared: $shared:literal,)? $(bounds: $bounds:expr,)?
+            sentence: $sentence:literal,
+            source: $source:literal,
+        }
+    )*) => {
         $(
-            #[doc = concat!("`", stringify!($field), "`")]
-            pub const $row: Setting = Setting { $($facts)* };
+            #[doc = concat!("`", $name, "`")]
+            pub const $row: Setting = Setting {
+                name: $name,
+                place: $place,
+                form: $form,
+                default: settings!(@or ""; $($default)?),
+                shared: settings!(@or None; $(Some($shared))?),
+                bounds: settings!(@or None; $(Some($bounds))?),
+                sentence: $sentence,
+                source: $source,
+            };
         )*
 
         /// Every setting, in the order of the documentation.
@@ -146,39 +148,19 @@ macro_rules! settings {
         #[derive(Debug, Clone, PartialEq, Eq)]
         #[allow(clippy::struct_excessive_bools, reason = "each is the setting of that name")]
         pub struct Settings {
-            $($(#[$doc])* pub $field: $type,)*
+            $(#[doc = $sentence] $(#[$doc])* pub $field: $type,)*
         }
 
         impl Settings {
             /// Reads each setting, in the order of the table.
-            pub(crate) fn from_reader(reader: &mut impl Reader) -> Self {
-                Self { $($field: reader.$read(&$row $(, $parse)?),)* }
+            pub(crate) fn from_reader(reader: &mut TextReader<impl Fn(&Setting) -> Vec<Given>>) -> Self {
+                Self { $($field: reader.$read(&$row $(, $argument)*),)* }
             }
         }
     };
 }
 
 use settings;
-
-/// The defaults of the role `shared` that differ from those of the role `pod`. The role changes nothing else.
-pub const SHARED_DEFAULTS: &[(&Setting, &str)] = &[
-    (&LISTEN, "0.0.0.0:53,[::]:53"),
-    (&WORKERS, "auto"),
-    (&CACHE_SIZE, "64Mi"),
-    // Rules R1 to R3, which hold for every pod; what follows from a pod's own namespace and search list stays
-    // there.
-    (&LOCAL_NXDOMAIN, "impossible"),
-    (&SEARCH, "."),
-    (&MAX_UDP_SIZE, "1232"),
-    (&LAME_DUCK, "10s"),
-    (&MAX_IN_FLIGHT, "4000"),
-    (&MAX_WAITERS, "65536"),
-    (&MAX_WAITERS_PER_QUERY, "65536"),
-    (&MAX_TCP_CONNECTIONS, "4096"),
-    (&MAX_TCP_CONNECTIONS_PER_SOURCE, "32"),
-    (&MAX_MISSES_PER_SOURCE, "1024"),
-    (&MAX_MISS_RATE_PER_SOURCE, "1000"),
-];
 
 /// The setting with this name, among those for which `wanted` is true.
 pub fn find(name: &str, wanted: impl Fn(&Setting) -> bool) -> Option<&'static Setting> {
@@ -188,7 +170,8 @@ pub fn find(name: &str, wanted: impl Fn(&Setting) -> bool) -> Option<&'static Se
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::read::{Given, read};
+    use crate::read::read;
+    use crate::read::tests::given;
     use std::collections::BTreeSet;
 
     #[test]
@@ -210,9 +193,10 @@ mod tests {
 
     #[test]
     fn defaults_of_the_shared_role_differ_from_those_of_the_pod() {
-        for (setting, default) in SHARED_DEFAULTS {
-            assert!(setting.is_for_sidecar() && setting.default != *default, "{}", setting.name);
-            assert_eq!(setting.default_in(Role::Shared), *default);
+        let with_both = TABLE.iter().filter_map(|setting| Some((setting, setting.shared?)));
+        for (setting, shared) in with_both {
+            assert!(setting.is_for_sidecar() && setting.default != shared, "{}", setting.name);
+            assert_eq!(setting.default_in(Role::Shared), shared);
             assert_eq!(setting.default_in(Role::Pod), setting.default);
         }
         assert_eq!(MAX_TTL.default_in(Role::Shared), MAX_TTL.default);
@@ -226,11 +210,7 @@ mod tests {
         for (setting, choices) in with_choices {
             assert!(choices.contains(&setting.default), "{}", setting.name);
             for &choice in choices {
-                let given = |other: &Setting| {
-                    let texts = (other == setting).then(|| choice.to_owned());
-                    texts.into_iter().map(|text| Given { origin: String::new(), text }).collect()
-                };
-                assert_eq!(read(given).errors, [], "{} {choice}", setting.name);
+                assert_eq!(read(given(&[(setting.name, choice)])).errors, [], "{} {choice}", setting.name);
             }
         }
     }

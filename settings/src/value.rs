@@ -29,11 +29,8 @@ const DNS_PORT: u16 = 53;
 
 /// A whole number in decimal digits.
 pub fn number<T: std::str::FromStr>(text: &str) -> Result<T, Expected> {
-    let expected = || "a whole number".to_owned();
-    if text.is_empty() || !text.bytes().all(|byte| byte.is_ascii_digit()) {
-        return Err(expected());
-    }
-    text.parse().map_err(|_| expected())
+    let has_sign = text.bytes().any(|byte| !byte.is_ascii_digit());
+    text.parse().ok().filter(|_| !has_sign).ok_or_else(|| "a whole number".to_owned())
 }
 
 /// `true` or `false`, and nothing else.
@@ -47,33 +44,22 @@ pub fn flag(text: &str) -> Result<bool, Expected> {
 
 /// A whole number with a unit, `400ms`, `5s`, `10m`, `1h` or `7d`. A number without a unit is refused.
 pub fn duration(text: &str) -> Result<Duration, Expected> {
-    let expected = || "a duration such as 400ms, 5s, 10m, 1h or 7d".to_owned();
-    let digits = text.bytes().take_while(u8::is_ascii_digit).count();
-    let count: u64 = number(&text[..digits]).map_err(|_| expected())?;
-    let milliseconds = match &text[digits..] {
-        "ms" => Some(count),
-        "s" => count.checked_mul(1000),
-        "m" => count.checked_mul(60 * 1000),
-        "h" => count.checked_mul(3600 * 1000),
-        "d" => count.checked_mul(24 * 3600 * 1000),
-        _ => None,
-    };
-    milliseconds.map(Duration::from_millis).ok_or_else(expected)
+    let units = [("ms", 1), ("s", 1000), ("m", 60_000), ("h", 3_600_000), ("d", 86_400_000)];
+    let milliseconds = with_unit(text, &units).map(Duration::from_millis);
+    milliseconds.ok_or_else(|| "a duration such as 400ms, 5s, 10m, 1h or 7d".to_owned())
 }
 
 /// Bytes: a whole number, without a unit or with `Ki`, `Mi` or `Gi`.
 pub fn bytes(text: &str) -> Result<u64, Expected> {
-    let expected = || "bytes such as 65536, 512Ki, 4Mi or 1Gi".to_owned();
-    let digits = text.bytes().take_while(u8::is_ascii_digit).count();
-    let count: u64 = number(&text[..digits]).map_err(|_| expected())?;
-    let unit = match &text[digits..] {
-        "" => 1,
-        "Ki" => 1 << 10,
-        "Mi" => 1 << 20,
-        "Gi" => 1 << 30,
-        _ => return Err(expected()),
-    };
-    count.checked_mul(unit).ok_or_else(expected)
+    let units = [("", 1), ("Ki", 1 << 10), ("Mi", 1 << 20), ("Gi", 1 << 30)];
+    with_unit(text, &units).ok_or_else(|| "bytes such as 65536, 512Ki, 4Mi or 1Gi".to_owned())
+}
+
+/// A whole number with one of these units, times the factor of that unit.
+fn with_unit(text: &str, units: &[(&str, u64)]) -> Option<u64> {
+    let (digits, unit) = text.split_at(text.bytes().take_while(u8::is_ascii_digit).count());
+    let (_, factor) = units.iter().find(|(known, _)| *known == unit)?;
+    number::<u64>(digits).ok()?.checked_mul(*factor)
 }
 
 /// IP addresses separated by commas, each with a port, or else for port 53:

@@ -33,6 +33,7 @@ pub fn search_list(domains: &[String]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::read::tests::given;
     use crate::read::{Given, read};
     use crate::table::Setting;
     use crate::value;
@@ -73,12 +74,7 @@ mod tests {
             ("completion-domains", "corp.example"),
             ("original-ndots", "3"),
         ];
-        let original = read(|setting| {
-            let of_setting = texts.iter().filter(|(name, _)| *name == setting.name);
-            of_setting
-                .map(|(name, text)| Given { origin: (*name).to_owned(), text: (*text).to_owned() })
-                .collect()
-        });
+        let original = read(given(&texts));
         assert_eq!(original.errors, []);
         assert_eq!(original.accepted.len(), texts.len());
         assert_eq!(read_back(&variables(&original)).settings, original.settings);

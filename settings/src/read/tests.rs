@@ -1,9 +1,10 @@
 use super::*;
 
-fn given(pairs: &'static [(&str, &str)]) -> impl Fn(&Setting) -> Vec<Given> {
+/// Texts by the name of their setting, each given with the flag.
+pub(crate) fn given(texts: &[(&str, &str)]) -> impl Fn(&Setting) -> Vec<Given> {
     move |setting| {
-        let texts = pairs.iter().filter(|(name, _)| *name == setting.name);
-        texts.map(|(name, text)| Given { origin: format!("--{name}"), text: (*text).to_owned() }).collect()
+        let of_setting = texts.iter().filter(|(name, _)| *name == setting.name);
+        of_setting.map(|(_, text)| Given { origin: setting.flag(), text: (*text).to_owned() }).collect()
     }
 }
 
@@ -13,10 +14,7 @@ fn every_default_and_bound_of_the_table_parses() {
     assert_eq!(settings.cache_size, 4 << 20);
     assert_eq!(settings.memory_request().as_str(), "12Mi");
     assert_eq!(settings.memory_limit().as_str(), "32Mi");
-    let shared = read(|setting| {
-        let role = Given { origin: setting.flag(), text: "shared".to_owned() };
-        Vec::from_iter((*setting == table::ROLE).then_some(role))
-    });
+    let shared = read(given(&[("role", "shared")]));
     assert_eq!((shared.settings.cache_size, shared.errors), (64 << 20, Vec::new()));
     assert_eq!(shared.settings.search_list(), Vec::<String>::new());
     // A second, invalid text for each setting makes `read` parse every bound, too.
@@ -58,8 +56,7 @@ fn an_empty_list_overrides_other_lists() {
 #[test]
 fn only_optional_lists_may_be_empty() {
     for setting in table::TABLE {
-        let empty = Given { origin: setting.flag(), text: String::new() };
-        let read = read(|other| Vec::from_iter((other == *setting).then(|| empty.clone())));
+        let read = read(given(&[(setting.name, "")]));
         let may_be_empty = setting.is_list() && setting.default.is_empty();
         assert_eq!(read.errors.is_empty(), may_be_empty, "{}", setting.name);
     }
@@ -107,12 +104,8 @@ fn a_limit_has_room_for_a_full_cache() {
 #[test]
 fn the_proxy_does_not_query_itself() {
     for name in ["upstream", "backup-upstream", "shared-tier"] {
-        let given = |setting: &Setting| {
-            let text = "127.0.0.1,192.0.2.53,0.0.0.0,[::1]:53,::ffff:127.0.0.1,::ffff:0.0.0.0,127.0.0.1:5353"
-                .to_owned();
-            Vec::from_iter((setting.name == name).then(|| Given { origin: setting.flag(), text }))
-        };
-        let read = read(given);
+        let text = "127.0.0.1,192.0.2.53,0.0.0.0,[::1]:53,::ffff:127.0.0.1,::ffff:0.0.0.0,127.0.0.1:5353";
+        let read = read(given(&[(name, text)]));
         assert_eq!(read.errors.len(), 1, "{name}");
         let settings = &read.settings;
         let lists = [&settings.upstream, &settings.backup_upstream, &settings.shared_tier];

@@ -67,7 +67,7 @@ choices! {
     }
 
     /// The clients of the proxy. The role changes only the defaults of settings
-    /// ([`crate::table::SHARED_DEFAULTS`]).
+    /// ([`crate::table::Setting::shared`]).
     pub enum Role {
         /// One pod, over its loopback.
         Pod = "pod",

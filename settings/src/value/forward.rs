@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 
-use super::names::{DomainName, without_dot};
+use super::names::{DomainName, is_inside, without_dot};
 use super::{Expected, MAX_ADDRESSES, address, shown};
 
 /// How many zones one setting may list: a company's domain, its reverse zones and a service registry or two.
@@ -76,17 +76,15 @@ pub fn forward_zones(
 /// Parses a zone; see the table at [`forward_zones`].
 fn zone(text: &str, cluster_domain: &str) -> Result<DomainName, Expected> {
     let zone = without_dot(text).to_ascii_lowercase();
-    let is_inside =
-        |domain: &str| zone.strip_suffix(domain).is_some_and(|rest| rest.is_empty() || rest.ends_with('.'));
     if text == "." {
         Err("a zone below the root: upstream sets the servers for all other names".to_owned())
     } else if zone.starts_with("*.") {
         Err("a zone without *: it holds for all names below it".to_owned())
-    } else if is_inside(cluster_domain) {
+    } else if is_inside(&zone, cluster_domain) {
         Err(format!(
             "a zone outside the cluster domain, {cluster_domain}: it would hide names of the cluster"
         ))
-    } else if is_inside(SHORT_CLUSTER_SUFFIX) {
+    } else if is_inside(&zone, SHORT_CLUSTER_SUFFIX) {
         Err(format!(
             "a zone outside {SHORT_CLUSTER_SUFFIX}: names with this ending are abbreviated names of the cluster"
         ))

@@ -40,50 +40,45 @@ fn is_domain(text: &str) -> bool {
         _ => (text, None),
     };
     let is_label = |label: &str| {
-        let is_inner = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-';
-        !label.is_empty() && !label.starts_with('-') && !label.ends_with('-') && label.bytes().all(is_inner)
+        let is_inner = |letter: char| letter.is_ascii_alphanumeric() || letter == '-';
+        consists_of(label, is_inner) && !label.starts_with('-') && !label.ends_with('-')
     };
-    let address = host.strip_prefix('[').and_then(|rest| rest.strip_suffix(']'));
-    let is_host = address.map_or_else(
-        || host.split('.').all(is_label),
-        |address| !address.is_empty() && address.bytes().all(|byte| byte.is_ascii_hexdigit() || byte == b':'),
-    );
-    let is_port = |port: &str| !port.is_empty() && port.bytes().all(|byte| byte.is_ascii_digit());
-    let is_registry = text.contains(['.', ':'])
-        || text == "localhost"
-        || text.bytes().any(|byte| byte.is_ascii_uppercase());
-    is_registry && is_host && port.is_none_or(is_port)
+    let is_host = match host.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')) {
+        Some(address) => consists_of(address, |letter| letter.is_ascii_hexdigit() || letter == ':'),
+        None => host.split('.').all(is_label),
+    };
+    let is_registry = text == "localhost"
+        || text.contains(|letter: char| matches!(letter, '.' | ':') || letter.is_ascii_uppercase());
+    is_registry && is_host && port.is_none_or(|port| consists_of(port, |letter| letter.is_ascii_digit()))
 }
 
 /// Lower case letters and digits, with `.`, `_`, `__` or hyphens between them.
 fn is_component(text: &str) -> bool {
-    let is_inner = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit();
-    let is_edge = |byte: Option<u8>| byte.is_some_and(is_inner);
-    let separators = text.split(|byte: char| byte.is_ascii() && is_inner(byte as u8));
-    let is_separator =
-        |text: &str| matches!(text, "" | "." | "_" | "__") || text.bytes().all(|byte| byte == b'-');
-    is_edge(text.bytes().next())
-        && is_edge(text.bytes().next_back())
-        && separators.into_iter().all(is_separator)
+    let is_inner = |letter: char| letter.is_ascii_lowercase() || letter.is_ascii_digit();
+    let is_separator = |text: &str| matches!(text, "." | "_" | "__") || text.bytes().all(|byte| byte == b'-');
+    text.starts_with(is_inner) && text.ends_with(is_inner) && text.split(is_inner).all(is_separator)
 }
 
 fn is_tag(text: &str) -> bool {
-    let is_word = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_';
-    (1..=128).contains(&text.len())
-        && text.bytes().next().is_some_and(is_word)
-        && text.bytes().all(|byte| is_word(byte) || byte == b'.' || byte == b'-')
+    let is_word = |letter: char| letter.is_ascii_alphanumeric() || letter == '_';
+    let is_inner = |letter| is_word(letter) || matches!(letter, '.' | '-');
+    text.len() <= 128 && text.starts_with(is_word) && consists_of(text, is_inner)
 }
 
 fn is_digest(text: &str) -> bool {
-    text.split_once(':').is_some_and(|(algorithm, hex)| {
-        let is_part = |part: &str| {
-            part.bytes().next().is_some_and(|byte| byte.is_ascii_alphabetic())
-                && part.bytes().all(|byte| byte.is_ascii_alphanumeric())
-        };
-        algorithm.split(['-', '_', '+', '.']).all(is_part)
-            && hex.len() >= 32
-            && hex.bytes().all(|byte| byte.is_ascii_hexdigit())
-    })
+    let Some((algorithm, hex)) = text.split_once(':') else { return false };
+    let is_part = |part: &str| {
+        part.starts_with(|letter: char| letter.is_ascii_alphabetic())
+            && consists_of(part, |letter| letter.is_ascii_alphanumeric())
+    };
+    algorithm.split(['-', '_', '+', '.']).all(is_part)
+        && hex.len() >= 32
+        && consists_of(hex, |letter| letter.is_ascii_hexdigit())
+}
+
+/// Whether a text has at least one letter, and only such letters.
+fn consists_of(text: &str, is_of_them: impl Fn(char) -> bool) -> bool {
+    !text.is_empty() && text.chars().all(is_of_them)
 }
 
 #[cfg(test)]

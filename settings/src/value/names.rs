@@ -47,14 +47,8 @@ impl fmt::Display for DomainName {
 /// A domain name in host name syntax (RFC 1123 section 2.1), lower-cased, without the final dot.
 pub fn domain(text: &str) -> Result<String, Expected> {
     let name = without_dot(text).to_ascii_lowercase();
-    let is_label = |label: &str| {
-        !label.is_empty()
-            && label.len() <= 63
-            && !label.starts_with('-')
-            && !label.ends_with('-')
-            && label.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-')
-    };
-    if name.len() <= 253 && name.split('.').all(is_label) {
+    let is_of_host = |label: &str| !label.starts_with('-') && !label.ends_with('-') && !label.contains('_');
+    if is_name(&name) && name.split('.').all(is_of_host) {
         Ok(name)
     } else {
         Err("a domain name such as cluster.local".to_owned())
@@ -111,7 +105,12 @@ pub(super) fn without_dot(name: &str) -> &str {
     name.strip_suffix('.').unwrap_or(name)
 }
 
-pub(super) fn is_name(name: &str) -> bool {
+/// Whether a name is that domain or below it; both in lower case and without the final dot.
+pub(crate) fn is_inside(name: &str, domain: &str) -> bool {
+    name.strip_suffix(domain).is_some_and(|rest| rest.is_empty() || rest.ends_with('.'))
+}
+
+fn is_name(name: &str) -> bool {
     let is_label = |label: &str| {
         (1..=63).contains(&label.len())
             && label.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_'))

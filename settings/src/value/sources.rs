@@ -1,6 +1,8 @@
 //! The sources of queries that a proxy answers.
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::net::IpAddr;
+
+use ipnet::IpNet;
 
 use super::Expected;
 
@@ -11,37 +13,22 @@ const MAX_NETWORKS: usize = 64;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct AllowedSources {
     any: bool,
-    networks: Vec<Network>,
-}
-
-/// A network: an address and the length of its prefix in bits.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Network {
-    address: IpAddr,
-    length: u8,
+    networks: Vec<IpNet>,
 }
 
 /// What `private` stands for: loopback, link-local, private use (RFC 1918, RFC 4193), and the shared space of
 /// RFC 6598, which some clusters give to pods.
-const PRIVATE: [Network; 9] = [
-    v4([127, 0, 0, 0], 8),
-    v4([10, 0, 0, 0], 8),
-    v4([172, 16, 0, 0], 12),
-    v4([192, 168, 0, 0], 16),
-    v4([100, 64, 0, 0], 10),
-    v4([169, 254, 0, 0], 16),
-    v6(Ipv6Addr::LOCALHOST, 128),
-    v6(Ipv6Addr::new(0xfc00, 0, 0, 0, 0, 0, 0, 0), 7),
-    v6(Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 0, 0), 10),
+const PRIVATE: [&str; 9] = [
+    "127.0.0.0/8",
+    "10.0.0.0/8",
+    "172.16.0.0/12",
+    "192.168.0.0/16",
+    "100.64.0.0/10",
+    "169.254.0.0/16",
+    "::1",
+    "fc00::/7",
+    "fe80::/10",
 ];
-
-const fn v4([a, b, c, d]: [u8; 4], length: u8) -> Network {
-    Network { address: IpAddr::V4(Ipv4Addr::new(a, b, c, d)), length }
-}
-
-const fn v6(address: Ipv6Addr, length: u8) -> Network {
-    Network { address: IpAddr::V6(address), length }
-}
 
 impl AllowedSources {
     /// `private`, `any`, and networks such as `203.0.113.0/24`, separated by commas.
@@ -55,8 +42,8 @@ impl AllowedSources {
             count += 1;
             match part {
                 "any" => sources.any = true,
-                "private" => sources.networks.extend(PRIVATE),
-                other => sources.networks.push(Network::parse(other).ok_or_else(expected)?),
+                "private" => sources.networks.extend(PRIVATE.into_iter().filter_map(network)),
+                other => sources.networks.push(network(other).ok_or_else(expected)?),
             }
         }
         if count > MAX_NETWORKS { Err(expected()) } else { Ok(sources) }
@@ -66,40 +53,15 @@ impl AllowedSources {
     /// counts as the IPv4 address.
     pub fn contain(&self, address: IpAddr) -> bool {
         let address = address.to_canonical();
-        self.any || self.networks.iter().any(|network| network.contains(address))
+        self.any || self.networks.iter().any(|network| network.contains(&address))
     }
 }
 
-impl Network {
-    /// `address/length`; an address alone is one address. Bits after the prefix must be 0; other
-    /// values are probably an error.
-    fn parse(text: &str) -> Option<Self> {
-        let (address, length) =
-            text.split_once('/').map_or((text, None), |(address, length)| (address, Some(length)));
-        let address: IpAddr = address.parse().ok()?;
-        let max = if address.is_ipv4() { 32 } else { 128 };
-        let length =
-            length.map_or(Some(max), |length| super::number(length).ok().filter(|length| *length <= max))?;
-        let network = Self { address, length };
-        (bits(address) & !network.mask() == 0).then_some(network)
-    }
-
-    fn contains(&self, address: IpAddr) -> bool {
-        self.address.is_ipv4() == address.is_ipv4() && bits(address) & self.mask() == bits(self.address)
-    }
-
-    /// Ones for the bits of the prefix, aligned like [`bits`].
-    fn mask(&self) -> u128 {
-        u128::MAX.checked_shl(128 - u32::from(self.length)).unwrap_or(0)
-    }
-}
-
-/// The address, with its first bit as the most significant one.
-fn bits(address: IpAddr) -> u128 {
-    match address {
-        IpAddr::V4(address) => u128::from(address.to_bits()) << 96,
-        IpAddr::V6(address) => address.to_bits(),
-    }
+/// `address/length`; an address alone is one address. Bits after the prefix must be 0; other values are probably
+/// an error.
+fn network(text: &str) -> Option<IpNet> {
+    let network = text.parse::<IpNet>().ok().or_else(|| Some(text.parse::<IpAddr>().ok()?.into()))?;
+    (network == network.trunc()).then_some(network)
 }
 
 #[cfg(test)]
