@@ -27,7 +27,7 @@
 //! So the total has the same limit as with one source; a source spends what it has earned, and new sources
 //! use the common bucket.
 
-/// Ten tokens, so that queries that are lost in the first second are retransmitted.
+/// Ten tokens, so that queries that are lost in the first second are retransmitted. All amounts are twentieths.
 const INITIAL_TOKENS: u16 = 200;
 
 /// The capacity: fifty queries may be sent and lost together.
@@ -42,55 +42,17 @@ const PER_FAST_ANSWER: u16 = 20;
 /// What a retransmission costs.
 const PER_RETRANSMISSION: u16 = 20;
 
-/// A bucket of tokens, counted in twentieths.
-#[derive(Debug)]
-pub struct Budget {
-    left: u16,
-}
-
-impl Default for Budget {
-    fn default() -> Self {
-        Self { left: INITIAL_TOKENS }
-    }
-}
-
-impl Budget {
-    /// Records the first attempt of an exchange.
-    pub fn record_first_attempt(&mut self) {
-        self.earn(PER_EXCHANGE);
-    }
-
-    /// Records an answer within a second.
-    pub fn record_fast_answer(&mut self) {
-        self.earn(PER_FAST_ANSWER);
-    }
-
-    /// Takes a token for a retransmission; `false`: there is none, do not retransmit.
-    pub fn try_spend(&mut self) -> bool {
-        try_take(&mut self.left, PER_RETRANSMISSION)
-    }
-
-    /// The remaining tokens, in tenths.
-    pub fn tenths(&self) -> u32 {
-        u32::from(self.left / 2)
-    }
-
-    fn earn(&mut self, amount: u16) {
-        self.left = (self.left + amount).min(MAX_TOKENS);
-    }
-}
-
-/// The retry budgets of the sources, and the common bucket.
+/// The common bucket, and the retry budgets of the sources.
 #[derive(Debug)]
 pub struct Budgets {
-    common: Budget,
+    common: u16,
     /// Empty when all queries come from one source.
     sources: Box<[Source]>,
     /// Retransmissions that were refused since [`Budgets::take_refused`] was last called.
     refused: u32,
 }
 
-/// The tokens of one source, in twentieths.
+/// The tokens of one source.
 #[derive(Debug, Clone, Copy, Default)]
 struct Source {
     own: u16,
@@ -101,7 +63,7 @@ struct Source {
 impl Budgets {
     /// For so many sources, known by their number; 0: all queries come from one source.
     pub fn new(sources: usize) -> Self {
-        let common = if sources == 0 { Budget::default() } else { Budget { left: MAX_TOKENS } };
+        let common = if sources == 0 { INITIAL_TOKENS } else { MAX_TOKENS };
         Self { common, sources: vec![Source::default(); sources].into(), refused: 0 }
     }
 
@@ -132,29 +94,28 @@ impl Budgets {
 
     fn try_pay(&mut self, source: Option<u16>) -> bool {
         let Some(source) = source.and_then(|source| self.sources.get_mut(usize::from(source))) else {
-            return self.common.try_spend();
+            return try_take(&mut self.common);
         };
-        if try_take(&mut source.own, PER_RETRANSMISSION) {
+        if try_take(&mut source.own) {
             return true;
         }
-        let may = source.taken + PER_RETRANSMISSION <= INITIAL_TOKENS && self.common.try_spend();
+        let may = source.taken + PER_RETRANSMISSION <= INITIAL_TOKENS && try_take(&mut self.common);
         source.taken += if may { PER_RETRANSMISSION } else { 0 };
         may
     }
 
     /// The remaining tokens in the common bucket, in tenths.
     pub fn tenths(&self) -> u32 {
-        self.common.tenths()
+        u32::from(self.common / 2)
     }
 
     fn earn(&mut self, source: Option<u16>, amount: u16) {
-        match self.source(source) {
-            Some(source) => {
-                source.own = (source.own + amount / 2).min(MAX_TOKENS);
-                self.common.earn(amount / 2);
-            }
-            None => self.common.earn(amount),
+        let mut in_common = amount;
+        if let Some(source) = self.source(source) {
+            in_common = amount / 2;
+            source.own = (source.own + amount / 2).min(MAX_TOKENS);
         }
+        self.common = (self.common + in_common).min(MAX_TOKENS);
     }
 
     fn source(&mut self, source: Option<u16>) -> Option<&mut Source> {
@@ -162,10 +123,10 @@ impl Budgets {
     }
 }
 
-/// Takes the amount if there is as much.
-fn try_take(left: &mut u16, amount: u16) -> bool {
-    let rest = left.checked_sub(amount);
-    *left = rest.unwrap_or(*left);
+/// Takes a token from a bucket if it has one.
+fn try_take(bucket: &mut u16) -> bool {
+    let rest = bucket.checked_sub(PER_RETRANSMISSION);
+    *bucket = rest.unwrap_or(*bucket);
     rest.is_some()
 }
 
@@ -173,24 +134,24 @@ fn try_take(left: &mut u16, amount: u16) -> bool {
 mod tests {
     use super::*;
 
-    fn spend_all(budget: &mut Budget) -> usize {
-        (0..1000).take_while(|_| budget.try_spend()).count()
+    fn spend_all(budget: &mut Budgets) -> usize {
+        (0..1000).take_while(|_| budget.try_spend(None)).count()
     }
 
     #[test]
     fn the_bucket_starts_with_ten_tokens_and_holds_fifty() {
-        let mut budget = Budget::default();
+        let mut budget = Budgets::new(0);
         assert_eq!(spend_all(&mut budget), 10);
-        (0..1000).for_each(|_| budget.record_fast_answer());
+        (0..1000).for_each(|_| budget.record_fast_answer(None));
         assert_eq!(spend_all(&mut budget), 50);
     }
 
     #[test]
     fn a_server_that_never_answers_in_time_gets_a_tenth_more_queries() {
-        let mut budget = Budget::default();
+        let mut budget = Budgets::new(0);
         let mut attempts = 0;
         for _ in 0..1000 {
-            budget.record_first_attempt();
+            budget.record_first_attempt(None);
             attempts += 1 + spend_all(&mut budget);
         }
         assert_eq!(attempts, 1000 + 10 + 100);
@@ -198,11 +159,12 @@ mod tests {
 
     #[test]
     fn a_fast_answer_pays_for_one_retransmission() {
-        let mut budget = Budget::default();
-        for _ in 0..1000 {
-            budget.record_first_attempt();
-            assert!(budget.try_spend());
-            budget.record_fast_answer();
+        for (mut budgets, source) in [(Budgets::new(0), None), (Budgets::new(2), Some(0))] {
+            for _ in 0..1000 {
+                budgets.record_first_attempt(source);
+                assert!(budgets.try_spend(source));
+                budgets.record_fast_answer(source);
+            }
         }
     }
 
@@ -246,16 +208,6 @@ mod tests {
             (1..1000).map(|source| retransmissions_without_answers(&mut budgets, source, 4)).sum();
         assert_eq!(taken, 50 + 999 * 4 / 20, "for all of them together");
         assert!((0..10).all(|_| budgets.try_spend(Some(0))), "what a source has brought is its own");
-    }
-
-    #[test]
-    fn a_source_that_loses_half_of_its_datagrams_has_a_token_for_each() {
-        let mut budgets = Budgets::new(2);
-        for _ in 0..1000 {
-            budgets.record_first_attempt(Some(0));
-            assert!(budgets.try_spend(Some(0)));
-            budgets.record_fast_answer(Some(0));
-        }
     }
 
     #[test]

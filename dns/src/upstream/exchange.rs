@@ -1,21 +1,16 @@
-//! One exchange: which transmission is due, and when.
+//! One exchange: its state, and what the responses to its query change. [`due`] says what time changes.
 
 use std::time::{Duration, Instant};
 
 use super::order::{Order, Target, order, transport_after};
 use super::round_trip::INITIAL_TIMER;
 use super::server::Server;
-use super::{EXCHANGE_TIMEOUT, Policy, REFUSED_TIMEOUT, RESEND_SPREAD, Recovery, SILENT_AFTER, fraction_of};
+use super::{Policy, RESEND_SPREAD, Recovery, fraction_of};
 
-/// How often one query is retransmitted because it was lost. A server that answers other queries and not this
-/// one is slow with it, and has received it.
-const MAX_LOSS_RETRANSMISSIONS: u32 = 3;
+mod due;
 
 /// Shorter than what is left of the 4 s within which clients are answered after a server's return.
 const MAX_JITTER: Duration = Duration::from_millis(400);
-
-/// With the shortest timer, so many checks, each after twice the time, last longer than every deadline.
-const MAX_LOSS_CHECKS: u32 = 8;
 
 /// The state of one exchange.
 #[derive(Debug)]
@@ -78,14 +73,9 @@ pub enum Reason {
 }
 
 impl Policy {
-    /// Begins an exchange and returns its first transmission. `chance` is a uniformly distributed random
-    /// number.
-    pub fn begin_exchange(&mut self, now: Instant, chance: u16) -> (Exchange, Transmission) {
-        self.begin_exchange_for(None, now, chance)
-    }
-
-    /// The same for one of several sources ([`Policy::with_sources`]).
-    pub fn begin_exchange_for(
+    /// Begins an exchange, for one of the sources if there are several ([`Policy::with_sources`]), and returns
+    /// its first transmission. `chance` is a uniformly distributed random number.
+    pub fn begin_exchange(
         &mut self,
         source: Option<u16>,
         now: Instant,
@@ -94,7 +84,7 @@ impl Policy {
         self.budgets.record_first_attempt(source);
         let is_ejected = |server: usize| self.servers.get(server).is_some_and(Server::is_ejected);
         let servers = order(&self.setup, is_ejected, self.is_backup_needed(now));
-        let server = servers.get(0).unwrap_or_default();
+        let server = servers.first().map_or(0, |server| usize::from(*server));
         let mut exchange = Exchange {
             start: now,
             source,
@@ -115,100 +105,6 @@ impl Policy {
         };
         let transmission = self.send(&mut exchange, server, Reason::First, now);
         (exchange, transmission)
-    }
-
-    /// The transmission that is due now, if any.
-    pub fn due_transmission(&mut self, exchange: &mut Exchange, now: Instant) -> Option<Transmission> {
-        if exchange.is_settled {
-            return None;
-        }
-        if let Some((_, reason)) = exchange.again.take_if(|(at, _)| now >= *at) {
-            let is_lost = reason == Reason::Recovery && exchange.losses < MAX_LOSS_RETRANSMISSIONS;
-            exchange.losses += u32::from(is_lost);
-            return Some(self.send(exchange, exchange.server, reason, now));
-        }
-        if exchange.are_all_refusing {
-            return None;
-        }
-        if self.backup_at(exchange).is_some_and(|at| now >= at)
-            && let Some(backup) = exchange.next_server()
-        {
-            self.servers[exchange.server].record_failure(exchange.start, now);
-            return Some(self.send(exchange, backup, Reason::NextServer, now));
-        }
-        let server = self.servers.get(exchange.server)?;
-        if exchange.loss_checks < MAX_LOSS_CHECKS && now >= exchange.loss_check_at(server.late_after()) {
-            // The timer may have become shorter meanwhile: one check stands for all that are due.
-            while exchange.loss_checks < MAX_LOSS_CHECKS && now >= exchange.loss_check_at(server.late_after())
-            {
-                exchange.loss_checks += 1;
-            }
-            let is_lost = server.has_answered_later(exchange.sent_at);
-            if is_lost
-                && exchange.losses < MAX_LOSS_RETRANSMISSIONS
-                && self.budgets.try_spend(exchange.source)
-            {
-                exchange.losses += 1;
-                return Some(self.send(exchange, exchange.server, Reason::Loss, now));
-            }
-            let must_wait = self.is_tier_server(exchange.server) || is_lost;
-            if !must_wait && let Some(next) = self.next_primary(exchange) {
-                self.servers[exchange.server].record_failure(exchange.start, now);
-                return Some(self.send(exchange, next, Reason::NextServer, now));
-            }
-        }
-        let server = self.servers.get_mut(exchange.server)?;
-        // A query that is not late itself has no reason to be retransmitted.
-        let is_late = now >= exchange.sent_at + server.late_after();
-        if !is_late || server.expires_at().is_none_or(|at| now < at + exchange.jitter(server.late_after())) {
-            return None;
-        }
-        // A fast server that has just answered other queries and is silent has very likely lost this one.
-        let is_loss = server.is_fast() && server.has_answered_later(exchange.start);
-        exchange.losses += u32::from(is_loss && exchange.losses < MAX_LOSS_RETRANSMISSIONS);
-        server.record_expiry(now);
-        server.record_failure(exchange.start, now);
-        exchange.expiries += 1;
-        // A tier that is alive waits for the same cluster DNS: only the second retransmission in a row goes
-        // to the next server.
-        let skips_tier = self.is_tier_server(exchange.server) && exchange.expiries > 1;
-        let next = if skips_tier { self.next_primary(exchange) } else { None };
-        Some(self.send(exchange, next.unwrap_or(exchange.server), Reason::Timeout, now))
-    }
-
-    /// When to look at [`Policy::due_transmission`] and the deadline next, if nothing happens until then.
-    pub fn wakes_at(&self, exchange: &Exchange) -> Instant {
-        if exchange.is_settled {
-            return self.deadline(exchange);
-        }
-        let server = self.servers.get(exchange.server);
-        let loss_check_at = server.filter(|_| exchange.loss_checks < MAX_LOSS_CHECKS);
-        let loss_check_at = loss_check_at.map(|server| exchange.loss_check_at(server.late_after()));
-        let expires_at = server.and_then(|server| {
-            let late_at = exchange.sent_at + server.late_after();
-            let jitter = exchange.jitter(server.late_after());
-            server.expires_at().map(|at| (at + jitter).max(late_at))
-        });
-        let again_at = exchange.again.map(|(at, _)| at);
-        let (loss_check_at, expires_at) =
-            if exchange.are_all_refusing { (None, None) } else { (loss_check_at, expires_at) };
-        let times =
-            [again_at, loss_check_at, expires_at, self.backup_at(exchange), Some(self.deadline(exchange))];
-        times.into_iter().flatten().min().unwrap_or(exchange.start)
-    }
-
-    /// When the exchange ends because no client can be waiting any more, or all servers refuse.
-    pub fn deadline(&self, exchange: &Exchange) -> Instant {
-        let timeout = if exchange.are_all_refusing { REFUSED_TIMEOUT } else { EXCHANGE_TIMEOUT };
-        let deadline = exchange.start + timeout;
-        let Some(dead_at) = self.primaries_dead_at().filter(|_| exchange.is_denied) else { return deadline };
-        // A dead server may have recovered since it was last queried: each query gives it the time that it
-        // needs.
-        let late_at = match self.servers.get(exchange.server) {
-            Some(server) if !exchange.are_all_refusing => exchange.sent_at + server.late_after(),
-            _ => dead_at,
-        };
-        dead_at.max(late_at).min(deadline)
     }
 
     /// Records that a server refuses this query although an earlier transmission of it was accepted, and may
@@ -240,7 +136,8 @@ impl Policy {
     /// Stops this exchange from querying a server: one of the tier that is silent, or any that has answered
     /// that it cannot answer. Returns the transmission to the next server, if there is one.
     pub fn leave(&mut self, exchange: &mut Exchange, server: usize, now: Instant) -> Option<Transmission> {
-        if let Some(at) = exchange.servers.remove(server) {
+        if let Some(at) = exchange.servers.iter().position(|other| usize::from(*other) == server) {
+            exchange.servers.remove(at);
             exchange.tried -= usize::from(at < exchange.tried);
         }
         if let Some(next) = exchange.next_server() {
@@ -248,7 +145,7 @@ impl Policy {
             return Some(self.send(exchange, next, Reason::NextServer, now));
         }
         // An earlier server may still answer.
-        if let Some(earlier) = exchange.servers.last() {
+        if let Some(earlier) = exchange.servers.last().map(|server| usize::from(*server)) {
             (exchange.server, exchange.sent_at) = (earlier, exchange.start);
             (exchange.losses, exchange.loss_checks) = (0, 0);
             if exchange.refused_by == Some(earlier) {
@@ -268,19 +165,6 @@ impl Policy {
     ) -> Option<Transmission> {
         exchange.is_denied = true;
         self.leave(exchange, server, now)
-    }
-
-    /// When this query goes to a backup server, if no server answers until then.
-    fn backup_at(&self, exchange: &Exchange) -> Option<Instant> {
-        let next = exchange.servers.get(exchange.tried)?;
-        let silent_at = self.primaries_silent_at(SILENT_AFTER).filter(|_| self.setup.is_backup(next))?;
-        Some(silent_at + fraction_of(RESEND_SPREAD, exchange.chance))
-    }
-
-    /// The next server that was not tried, unless it is a backup server.
-    fn next_primary(&self, exchange: &mut Exchange) -> Option<usize> {
-        let next = exchange.servers.get(exchange.tried)?;
-        if self.setup.is_backup(next) { None } else { exchange.next_server() }
     }
 
     fn send(&mut self, exchange: &mut Exchange, server: usize, reason: Reason, now: Instant) -> Transmission {
@@ -338,8 +222,13 @@ impl Exchange {
         self.refusals += 1;
     }
 
+    /// The next server that was not tried.
+    fn untried(&self) -> Option<usize> {
+        self.servers.get(self.tried).map(|server| usize::from(*server))
+    }
+
     fn next_server(&mut self) -> Option<usize> {
-        let next = self.servers.get(self.tried)?;
+        let next = self.untried()?;
         self.tried += 1;
         Some(next)
     }

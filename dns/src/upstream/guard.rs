@@ -13,9 +13,14 @@
 use std::time::{Duration, Instant};
 
 use super::fraction_of;
+use super::liveness::{Finding, Liveness};
 
 /// The time within which a server of the tier is to answer, before it was found alive once.
 pub const FIRST_PAUSE: Duration = Duration::from_millis(300);
+
+/// How long a tier may take to answer a probe, which it does by itself: the time from the probe to the first
+/// exchange that leaves.
+pub const PROBE_TIMEOUT: Duration = Duration::from_millis(45);
 
 /// A server of the tier that has to answer, or to answer a probe.
 #[derive(Debug)]
@@ -32,20 +37,10 @@ pub struct Guard {
 /// What an exchange is to do about the server.
 #[derive(Debug, PartialEq, Eq)]
 pub enum GuardAction {
-    /// Request a probing of the server that begins at `since` or later.
-    Probe {
-        /// The index of the server.
-        server: usize,
-        /// Since when the server is silent.
-        since: Instant,
-    },
-    /// Query another server in its place, unless a probing that began later than that found it alive.
-    Leave {
-        /// The index of the server.
-        server: usize,
-        /// Since when the server is silent.
-        unless_alive_since: Instant,
-    },
+    /// Begin the probing that was requested.
+    Probe,
+    /// Query another server in place of this one.
+    Leave(usize),
 }
 
 impl Guard {
@@ -59,18 +54,6 @@ impl Guard {
         Self { server, pause, since: now, probes_at, leaves_at, is_postponed: false }
     }
 
-    /// A guard for the next period: the server was found alive, and is still silent.
-    #[must_use]
-    pub fn rearmed(&self, now: Instant, chance: u16) -> Self {
-        Self::new(self.server, self.pause * 2, now, chance)
-    }
-
-    /// Postpones the end because the probing has not ended. Returns whether that is allowed: only once.
-    pub fn postpone(&mut self, now: Instant) -> bool {
-        self.leaves_at = now + PROBE_TIMEOUT * 4 / 3;
-        !std::mem::replace(&mut self.is_postponed, true)
-    }
-
     /// The server's place in the settings.
     pub fn server(&self) -> usize {
         self.server
@@ -81,38 +64,59 @@ impl Guard {
         self.probes_at.unwrap_or(self.leaves_at)
     }
 
-    /// The action that is due now; each action is returned once.
-    pub fn due_action(&mut self, now: Instant) -> Option<GuardAction> {
-        if now >= self.leaves_at {
-            return Some(GuardAction::Leave { server: self.server, unless_alive_since: self.since });
+    /// The action that is due now.
+    ///
+    /// | at the end of the pause, the probing | the exchange |
+    /// |---|---|
+    /// | found the server alive | begins a new pause, twice as long |
+    /// | has not ended | waits for it, once |
+    /// | anything else | leaves the server |
+    pub fn due_action(&mut self, liveness: &mut Liveness, now: Instant, chance: u16) -> Option<GuardAction> {
+        if now < self.leaves_at {
+            self.probes_at.take_if(|at| now >= *at)?;
+        } else {
+            match liveness.finding(self.server, self.since) {
+                Some(Finding::Alive) => {
+                    *self = Self::new(self.server, self.pause * 2, now, chance);
+                    return None;
+                }
+                None if !self.is_postponed => {
+                    (self.leaves_at, self.is_postponed) = (now + PROBE_TIMEOUT * 4 / 3, true);
+                }
+                _ => return Some(GuardAction::Leave(self.server)),
+            }
         }
-        self.probes_at
-            .take_if(|at| now >= *at)
-            .map(|_| GuardAction::Probe { server: self.server, since: self.since })
+        liveness.request_probe(self.server, self.since).then_some(GuardAction::Probe)
     }
 }
-
-/// How long a tier may take to answer a probe, which it does by itself: the time from the probe to the first
-/// exchange that leaves.
-pub const PROBE_TIMEOUT: Duration = Duration::from_millis(45);
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// A guard that has requested its probing after 175 ms, and the servers.
+    fn probing(start: Instant) -> (Guard, Liveness) {
+        let (mut guard, mut liveness) = (Guard::new(0, FIRST_PAUSE, start, 0), Liveness::new(1));
+        let at = start + Duration::from_millis(175);
+        assert_eq!(guard.due_action(&mut liveness, at, 0), Some(GuardAction::Probe));
+        assert_eq!(liveness.begin_probe(at), Some(0));
+        (guard, liveness)
+    }
 
     #[test]
     fn a_silent_server_is_probed_once_and_left_before_the_pause_ends() {
         let start = Instant::now();
         let at = |milliseconds| start + Duration::from_millis(milliseconds);
         for (chance, probes_at, leaves_at) in [(0, 175, 250), (u16::MAX, 200, 300)] {
-            let mut guard = Guard::new(3, FIRST_PAUSE, start, chance);
-            assert_eq!((guard.due_action(at(probes_at - 1)), guard.wakes_at()), (None, at(probes_at)));
-            assert_eq!(guard.due_action(at(probes_at)), Some(GuardAction::Probe { server: 3, since: start }));
-            assert_eq!((guard.due_action(at(leaves_at - 1)), guard.wakes_at()), (None, at(leaves_at)));
-            assert_eq!(
-                guard.due_action(at(leaves_at)),
-                Some(GuardAction::Leave { server: 3, unless_alive_since: start })
-            );
+            let (mut guard, mut liveness) = (Guard::new(0, FIRST_PAUSE, start, chance), Liveness::new(1));
+            assert_eq!(guard.wakes_at(), at(probes_at));
+            let mut action = |milliseconds| guard.due_action(&mut liveness, at(milliseconds), 0);
+            assert_eq!((action(probes_at - 1), action(probes_at)), (None, Some(GuardAction::Probe)));
+            assert_eq!(liveness.begin_probe(at(probes_at)), Some(0));
+            liveness.end_probe(0, Finding::Dead);
+            let mut action = |milliseconds| guard.due_action(&mut liveness, at(milliseconds), 0);
+            assert_eq!((action(leaves_at - 1), action(leaves_at)), (None, Some(GuardAction::Leave(0))));
+            assert_eq!(guard.wakes_at(), at(leaves_at));
         }
     }
 
@@ -120,16 +124,19 @@ mod tests {
     fn the_guard_waits_once_for_an_unfinished_probing() {
         let start = Instant::now();
         let at = |milliseconds| start + Duration::from_millis(milliseconds);
-        let mut guard = Guard::new(3, FIRST_PAUSE, start, 0);
-        assert!(guard.due_action(at(175)).is_some() && guard.postpone(at(250)));
-        assert_eq!((guard.due_action(at(309)), guard.wakes_at()), (None, at(310)));
-        assert!(guard.due_action(at(310)).is_some() && !guard.postpone(at(310)));
+        let (mut guard, mut liveness) = probing(start);
+        assert_eq!((guard.due_action(&mut liveness, at(250), 0), guard.wakes_at()), (None, at(310)));
+        assert_eq!(guard.due_action(&mut liveness, at(309), 0), None);
+        assert_eq!(guard.due_action(&mut liveness, at(310), 0), Some(GuardAction::Leave(0)));
     }
 
     #[test]
     fn a_live_server_is_probed_again_after_twice_the_time() {
         let start = Instant::now();
-        let guard = Guard::new(3, FIRST_PAUSE, start, 0).rearmed(start, u16::MAX);
-        assert_eq!((guard.server(), guard.wakes_at()), (3, start + Duration::from_millis(400)));
+        let at = |milliseconds| start + Duration::from_millis(milliseconds);
+        let (mut guard, mut liveness) = probing(start);
+        liveness.end_probe(0, Finding::Alive);
+        assert_eq!(guard.due_action(&mut liveness, at(250), u16::MAX), None);
+        assert_eq!((guard.server(), guard.wakes_at()), (0, at(250 + 400)));
     }
 }

@@ -13,6 +13,7 @@
 //! | a, b, a backup server | a, b |
 
 use podlocal_settings::value::UpstreamTransport;
+use smallvec::SmallVec;
 
 use super::Setup;
 
@@ -66,38 +67,8 @@ pub(super) fn transport_after(losses: u32, transport: UpstreamTransport) -> Tran
 /// each is a setting with at most 8 addresses.
 const MAX_SERVERS: usize = 24;
 
-/// Servers in the order in which one exchange queries them. It needs no memory of its own, because every miss
-/// has one.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Order {
-    servers: [u8; MAX_SERVERS],
-    count: u8,
-}
-
-impl Order {
-    /// The server at that place.
-    pub(super) fn get(&self, place: usize) -> Option<usize> {
-        self.servers.get(..self.count.into())?.get(place).copied().map(usize::from)
-    }
-
-    /// The last server.
-    pub(super) fn last(&self) -> Option<usize> {
-        self.get(usize::from(self.count).checked_sub(1)?)
-    }
-
-    /// Whether no server is left.
-    pub(super) fn is_empty(&self) -> bool {
-        self.count == 0
-    }
-
-    /// Removes a server; returns its place.
-    pub(super) fn remove(&mut self, server: usize) -> Option<usize> {
-        let place = (0..self.count.into()).find(|place| self.get(*place) == Some(server))?;
-        self.servers.copy_within(place + 1.., place);
-        self.count -= 1;
-        Some(place)
-    }
-}
+/// The indexes of servers in the order in which one exchange queries them: inline, because every miss has one.
+pub(super) type Order = SmallVec<[u8; MAX_SERVERS]>;
 
 /// The order in which one exchange queries servers: healthy servers, those of the tier before the others;
 /// then the ejected ones, those of the tier last. Backup servers come after all others, or, while
@@ -116,16 +87,12 @@ pub(super) fn order(setup: &Setup, is_ejected: impl Fn(usize) -> bool, is_backup
             (true, true) => 4,
         }
     };
-    let mut servers = [0; MAX_SERVERS];
-    let count = setup.servers.min(MAX_SERVERS);
-    for (server, place) in servers.iter_mut().take(count).enumerate() {
-        *place = server as u8;
-    }
+    let mut servers: Order = (0..setup.servers.min(MAX_SERVERS) as u8).collect();
     // The usual pod has one server.
-    if count > 1 {
-        servers[..count].sort_by_key(|server| rank((*server).into()));
+    if servers.len() > 1 {
+        servers.sort_by_key(|server| rank((*server).into()));
     }
-    Order { servers, count: count as u8 }
+    servers
 }
 
 #[cfg(test)]
@@ -171,15 +138,7 @@ mod tests {
 
     fn list(setup: &Setup, ejected: &[bool], is_backup_needed: bool) -> Vec<usize> {
         let order = order(setup, |server| ejected[server], is_backup_needed);
-        (0..).map_while(|place| order.get(place)).collect()
-    }
-
-    #[test]
-    fn a_removed_server_leaves_the_others_in_order() {
-        let mut order = order(&setup(4, 1, 0), |_| false, false);
-        assert_eq!((order.remove(2), order.remove(2)), (Some(2), None));
-        assert_eq!(([0, 1, 2, 3].map(|place| order.get(place))), [Some(0), Some(1), Some(3), None]);
-        assert_eq!((order.last(), order.is_empty()), (Some(3), false));
+        order.into_iter().map(usize::from).collect()
     }
 
     fn setup(servers: usize, tier: usize, backup: usize) -> Setup {

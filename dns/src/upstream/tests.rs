@@ -28,7 +28,7 @@ impl Stage {
     }
 
     fn begin_exchange(&mut self) -> Exchange {
-        self.policy.begin_exchange(self.now, 0).0
+        self.policy.begin_exchange(None, self.now, 0).0
     }
 
     fn pass(&mut self, milliseconds: u64) {
@@ -49,7 +49,7 @@ impl Stage {
         while self.now < self.start + Duration::from_millis(until) {
             let at = (self.now - self.start).as_millis();
             if others && at.is_multiple_of(10) {
-                self.policy.begin_exchange(self.now, 0);
+                self.policy.begin_exchange(None, self.now, 0);
                 self.policy.record_response(0, self.now, self.now);
             }
             if let Some(Transmission { target, reason }) = self.policy.due_transmission(exchange, self.now) {

@@ -82,7 +82,7 @@ impl Names<'_> {
             let key = Key::new(&wire::question(&name, TYPE_A, CLASS_IN), Flags(Flags::RD), false);
             let verdict = if arm.has_sidecars() { self.search.verdict(&key) } else { Verdict::Ask };
             match verdict {
-                Verdict::Impossible => {}
+                Verdict::Impossible(_) => {}
                 // The namespace was queried, and does not exist.
                 Verdict::Below(Ancestors { namespace: Some(namespace), .. })
                     if self.names.iter().any(|known| known == namespace) => {}

@@ -13,8 +13,7 @@
 use std::io;
 
 use podlocal_dns::key::Key;
-use podlocal_dns::upstream::guard::{FIRST_PAUSE, Guard, GuardAction};
-use podlocal_dns::upstream::liveness::Finding;
+use podlocal_dns::upstream::guard::{FIRST_PAUSE, Guard};
 use podlocal_dns::upstream::{Exchange, Reason, Recovery, Target, Transmission, Transport};
 use tokio::time::{Instant, sleep_until};
 
@@ -321,26 +320,9 @@ impl<N: Network> Race<'_, N> {
     /// in its place.
     fn guard_tier(&mut self, now: Instant) -> bool {
         let Some(guard) = &mut self.guard else { return false };
-        match guard.due_action(now.into_std()) {
-            Some(GuardAction::Probe { server, since }) => self.state.request_probe(server, since),
-            Some(GuardAction::Leave { server, unless_alive_since }) => {
-                match self.state.finding(server, unless_alive_since) {
-                    Some(Finding::Alive) => {
-                        let again = guard.rearmed(now.into_std(), random::chance());
-                        self.guard = Some(again);
-                    }
-                    None if guard.postpone(now.into_std()) => {
-                        self.state.request_probe(server, unless_alive_since);
-                    }
-                    _ => {
-                        self.leave(server, FallbackReason::Timeout, now);
-                        return true;
-                    }
-                }
-            }
-            None => {}
-        }
-        false
+        let Some(server) = self.state.check_guard(guard, now, random::chance()) else { return false };
+        self.leave(server, FallbackReason::Timeout, now);
+        true
     }
 
     /// Drops the attempts at these servers, because a response has made them superfluous.

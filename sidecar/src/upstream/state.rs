@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use podlocal_dns::key::Key;
 use podlocal_dns::upstream::backup::BackupAnswer;
+use podlocal_dns::upstream::guard::{Guard, GuardAction};
 use podlocal_dns::upstream::liveness::{Finding, Liveness};
 use podlocal_dns::upstream::{
     Condition, Exchange, Policy, Recovery, ServerStatus, Setup, Target, Transmission,
@@ -111,7 +112,7 @@ impl State {
             }
             self.probe_requested.notify_one();
         }
-        inner.policy.begin_exchange_for(source, now.into_std(), chance)
+        inner.policy.begin_exchange(source, now.into_std(), chance)
     }
 
     /// The transmission that is due now, if any.
@@ -285,11 +286,14 @@ impl State {
         self.recovered.subscribe()
     }
 
-    /// Requests the probing of a tier server, unless one has started at `since` or later.
-    pub fn request_probe(&self, server: usize, since: std::time::Instant) {
-        if self.lock().liveness.request_probe(server, since) {
-            self.probe_requested.notify_one();
+    /// Requests the probing that is due for a silent server of the tier; returns the server if the exchange is
+    /// to leave it.
+    pub fn check_guard(&self, guard: &mut Guard, now: Instant, chance: u16) -> Option<usize> {
+        match guard.due_action(&mut self.lock().liveness, now.into_std(), chance)? {
+            GuardAction::Probe => self.probe_requested.notify_one(),
+            GuardAction::Leave(server) => return Some(server),
         }
+        None
     }
 
     /// Waits until a probing is requested, and begins it.
@@ -316,11 +320,6 @@ impl State {
         let mut inner = self.lock();
         inner.liveness.end_probe(server, finding);
         inner.policy.record_probe(server, finding, began_at.into_std(), now.into_std());
-    }
-
-    /// The finding about a tier server, if a probing began at `since` or later and has ended.
-    pub fn finding(&self, server: usize, since: std::time::Instant) -> Option<Finding> {
-        self.lock().liveness.finding(server, since)
     }
 
     /// Whether a server belongs to the shared tier.

@@ -17,23 +17,9 @@ impl Model {
         let (now, chance) = (self.now, self.random.u16(..));
         let Exchange { proxy, guard: Some(guard), .. } = &mut self.exchanges[exchange] else { return false };
         let (proxy, liveness) = (*proxy, &mut self.proxies[*proxy].liveness);
-        match guard.due_action(now) {
-            Some(GuardAction::Probe { server, since }) => {
-                liveness.request_probe(server, since);
-            }
-            Some(GuardAction::Leave { server, unless_alive_since: since }) => {
-                match liveness.finding(server, since) {
-                    Some(Finding::Alive) => *guard = guard.rearmed(now, chance),
-                    None if guard.postpone(now) => {
-                        liveness.request_probe(server, since);
-                    }
-                    _ => {
-                        self.leave(exchange, server);
-                        return true;
-                    }
-                }
-            }
-            None => {}
+        if let Some(GuardAction::Leave(server)) = guard.due_action(liveness, now, chance) {
+            self.leave(exchange, server);
+            return true;
         }
         self.begin_check(proxy);
         false

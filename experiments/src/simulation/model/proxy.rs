@@ -103,7 +103,7 @@ impl Model {
             if let Some(server) = policy.take_due_trial(now) {
                 state.liveness.request_probe(server, now);
             }
-            let (exchange, transmission) = policy.begin_exchange(now, chance);
+            let (exchange, transmission) = policy.begin_exchange(None, now, chance);
             (asking, first) = (Some(exchange), transmission);
         }
         self.exchanges.push(Exchange {
