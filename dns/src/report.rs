@@ -6,6 +6,7 @@
 //!   target   the request targets             http    the request, and the response around a document
 //!   words    durations and counts in texts
 //! ```
+#![allow(missing_docs, reason = "`docs/lookup.md` describes the fields")]
 
 use serde::{Deserialize, Serialize};
 
@@ -16,7 +17,6 @@ pub mod words;
 
 /// How one query was answered.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[allow(missing_docs, reason = "`docs/lookup.md` describes them")]
 pub struct Report {
     pub name: String,
     #[serde(rename = "type")]
@@ -33,7 +33,6 @@ pub struct Report {
 
 /// One record.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[allow(missing_docs, reason = "`docs/lookup.md` describes them")]
 pub struct Answer {
     pub name: String,
     pub ttl_s: u32,
@@ -45,7 +44,6 @@ pub struct Answer {
 /// The source of an answer.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-#[allow(missing_docs, reason = "`docs/lookup.md` describes them")]
 pub enum AnsweredBy {
     Rule { rule: String, reason: String },
     Cache { age_s: u32, remaining_s: u32, cached_for: CachedFor },
@@ -59,7 +57,6 @@ pub enum AnsweredBy {
 /// What a cached answer applies to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-#[allow(missing_docs, reason = "`docs/lookup.md` describes them")]
 pub enum CachedFor {
     Question,
     EveryType,
@@ -68,7 +65,6 @@ pub enum CachedFor {
 
 /// One exchange with the upstream.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[allow(missing_docs, reason = "`docs/lookup.md` describes them")]
 pub struct Exchange {
     pub name: String,
     #[serde(rename = "type")]
@@ -87,7 +83,6 @@ pub struct Exchange {
 
 /// One step towards an answer.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[allow(missing_docs, reason = "`docs/lookup.md` describes them")]
 pub struct Step {
     pub at_us: u64,
     pub text: String,

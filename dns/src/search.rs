@@ -33,6 +33,11 @@ use podlocal_settings::value::LocalNxdomain;
 use crate::expansion;
 use crate::key::Key;
 use crate::wire::{self, CLASS_IN, LONGEST_NAME, TYPE_A, TYPE_AAAA};
+use rule::Rule;
+
+pub mod rule;
+
+pub use rule::{Ancestors, Verdict};
 
 /// The second label of the names with which PodLocal DNS proxies probe whether a server is alive: an operator
 /// who finds it in a log of the upstream can look it up. No such name exists, and a proxy answers it by
@@ -57,22 +62,6 @@ pub struct Search {
     local_nxdomain: LocalNxdomain,
 }
 
-/// What the rules say about a question before any server is queried.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Verdict<'a> {
-    /// The rules say nothing, or nothing that the settings allow to use.
-    Ask,
-    /// The name cannot exist.
-    Impossible,
-    /// It exists only if its namespace does, and its Service, if it is below one.
-    Below(Ancestors<'a>),
-    /// The probe of another proxy: the name does not exist, for any type.
-    Probe,
-    /// A name outside the cluster domain that the client no longer expands first; the sidecar tries the
-    /// search list.
-    Complete,
-}
-
 /// A name that the search list makes of another one, and that may exist.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Candidate {
@@ -92,15 +81,6 @@ pub enum First {
     /// A of this namespace, on the wire: its NXDOMAIN decides for all types, and for all names in the
     /// namespace.
     Namespace(Vec<u8>),
-}
-
-/// The names above a name that decide whether it can exist, on the wire.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Ancestors<'a> {
-    /// `<namespace>.svc.<zone>`, unless it is the pod's own namespace.
-    pub namespace: Option<&'a [u8]>,
-    /// `<service>.<namespace>.svc.<zone>`, unless that is the name itself.
-    pub service: Option<&'a [u8]>,
 }
 
 impl Search {
@@ -130,12 +110,10 @@ impl Search {
         if !is_address(key) {
             return Verdict::Ask;
         }
-        match self.verdict_inside(key.name()) {
-            Verdict::Impossible if self.local_nxdomain != LocalNxdomain::Off => Verdict::Impossible,
-            Verdict::Below(ancestors) if self.local_nxdomain == LocalNxdomain::Full => {
-                Verdict::Below(ancestors)
-            }
-            _ => Verdict::Ask,
+        match (self.verdict_inside(key.name()), self.local_nxdomain) {
+            (Verdict::Impossible(_), LocalNxdomain::Off)
+            | (Verdict::Below(_), LocalNxdomain::Off | LocalNxdomain::Impossible) => Verdict::Ask,
+            (verdict, _) => verdict,
         }
     }
 
@@ -180,7 +158,7 @@ impl Search {
             let shape =
                 if self.zone_at(&name).is_some() { self.verdict_by_shape(&name) } else { Verdict::Ask };
             let first = match shape {
-                Verdict::Impossible if self.local_nxdomain != LocalNxdomain::Off => return None,
+                Verdict::Impossible(_) if self.local_nxdomain != LocalNxdomain::Off => return None,
                 Verdict::Below(Ancestors { namespace: None, .. }) => First::Own,
                 _ if name.len() == whole => First::Own,
                 Verdict::Below(Ancestors { namespace: Some(namespace), .. })
@@ -218,16 +196,14 @@ impl Search {
     fn verdict_by_shape<'a>(&self, name: &'a [u8]) -> Verdict<'a> {
         let count = wire::labels(name).count() - wire::labels(&self.zone).count();
         // Counted from the cluster domain: 0 is the label next to it.
-        let label =
-            |number: usize| wire::labels(name).nth(count.checked_sub(number + 1)?).map(|(label, _)| label);
-        let from =
-            |number: usize| wire::labels(name).nth(count.checked_sub(number + 1)?).map(|(_, from)| from);
+        let part = |number: usize| wire::labels(name).nth(count.checked_sub(number + 1)?);
+        let (label, from) = (|number| Some(part(number)?.0), |number| Some(part(number)?.1));
         match label(0) {
             None | Some(b"pod") => return Verdict::Ask,
             Some(b"svc") => {}
             Some(b"dns-version") if count == 1 => return Verdict::Ask,
             Some(b"dns") if count == 2 && label(1) == Some(b"ns") => return Verdict::Ask,
-            Some(_) => return Verdict::Impossible,
+            Some(_) => return Verdict::Impossible(Rule::R1),
         }
         let is_own = label(1) == self.namespace.as_deref();
         let namespace = from(1).filter(|_| !is_own);
@@ -240,7 +216,8 @@ impl Search {
                 Verdict::Below(Ancestors { namespace, service: from(2) })
             }
             _ if label(3) == Some(b"_zone") => Verdict::Ask,
-            _ => Verdict::Impossible,
+            3 => Verdict::Impossible(Rule::R3),
+            _ => Verdict::Impossible(Rule::R2),
         }
     }
 
@@ -301,8 +278,6 @@ pub fn sibling(key: &Key) -> Option<Key> {
         _ => None,
     }
 }
-
-pub mod rule;
 
 #[cfg(test)]
 mod tests;

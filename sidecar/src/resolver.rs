@@ -357,7 +357,7 @@ impl<U: Upstream> Resolver<U> {
     async fn answer(self: &Arc<Self>, key: &Arc<Key>, mode: Mode) -> Result<(Entry, Role), NoAnswer> {
         match self.search.verdict(key) {
             Verdict::Complete => self.complete_coalesced(key, mode).await,
-            Verdict::Ask | Verdict::Impossible | Verdict::Probe | Verdict::Below(_) => {
+            Verdict::Ask | Verdict::Impossible(_) | Verdict::Probe | Verdict::Below(_) => {
                 self.ask_coalesced(key, mode).await
             }
         }

@@ -1,5 +1,4 @@
 //! The document of `stats`: the counters since the start, and the present state.
-#![allow(missing_docs, reason = "`docs/lookup.md` describes the fields")]
 
 use std::collections::BTreeMap;
 

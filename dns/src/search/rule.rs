@@ -1,10 +1,35 @@
-//! The rule that decides about a name, for `lookup`: the verdict alone does not say it.
+//! The verdicts about a question, and the rules behind them in the words of `lookup`.
 
 use std::fmt;
 
-use super::{Ancestors, Search, Verdict};
+use super::Search;
 use crate::key::Key;
-use crate::wire::{self, NameText};
+use crate::wire::NameText;
+
+/// What the rules say about a question before any server is queried.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Verdict<'a> {
+    /// The rules say nothing, or nothing that the settings allow to use.
+    Ask,
+    /// The name cannot exist, by that rule.
+    Impossible(Rule),
+    /// It exists only if its namespace does, and its Service, if it is below one.
+    Below(Ancestors<'a>),
+    /// The probe of another proxy: the name does not exist, for any type.
+    Probe,
+    /// A name outside the cluster domain that the client no longer expands first; the sidecar tries the
+    /// search list.
+    Complete,
+}
+
+/// The names above a name that decide whether it can exist, on the wire.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Ancestors<'a> {
+    /// `<namespace>.svc.<zone>`, unless it is the pod's own namespace.
+    pub namespace: Option<&'a [u8]>,
+    /// `<service>.<namespace>.svc.<zone>`, unless that is the name itself.
+    pub service: Option<&'a [u8]>,
+}
 
 /// A rule of the table in [`crate::search`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -45,31 +70,11 @@ impl fmt::Display for Rule {
 }
 
 impl Search {
-    /// The rule by which a name is [`Verdict::Impossible`].
-    ///
-    /// | labels left of the cluster domain | rule |
-    /// |---|---|
-    /// | the last is not `svc` | R1 |
-    /// | four or more left of the namespace | R2 |
-    /// | three | R3 |
-    pub fn impossible_by(&self, name: &[u8]) -> Rule {
-        let count = wire::labels(name).count().saturating_sub(wire::labels(&self.zone).count());
-        let last = count.checked_sub(1).and_then(|last| wire::labels(name).nth(last));
-        match last {
-            Some((b"svc", _)) if count >= 6 => Rule::R2,
-            Some((b"svc", _)) => Rule::R3,
-            _ => Rule::R1,
-        }
-    }
-
     /// The reason for the verdict about a question, as one line.
     pub fn reasoning(&self, key: &Key) -> String {
         match self.verdict(key) {
             Verdict::Probe => format!("rule: {}", Rule::Probe.because()),
-            Verdict::Impossible => {
-                let rule = self.impossible_by(key.name());
-                format!("rule {rule}: {}", rule.because())
-            }
+            Verdict::Impossible(rule) => format!("rule {rule}: {}", rule.because()),
             Verdict::Below(Ancestors { namespace, service }) => {
                 let above: Vec<_> = [service, namespace]
                     .into_iter()
@@ -91,7 +96,7 @@ impl Search {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::wire::Flags;
+    use crate::wire::{self, Flags};
     use podlocal_settings::Settings;
 
     #[test]
@@ -107,8 +112,7 @@ mod tests {
         for (text, rule) in table {
             let name = wire::name_from_text(&format!("{text}.cluster.local")).expect("a name");
             let key = Key::new(&wire::question(&name, 1, 1), Flags(Flags::RD), false);
-            assert_eq!(search.verdict(&key), Verdict::Impossible, "{text}");
-            assert_eq!(search.impossible_by(&name), rule, "{text}");
+            assert_eq!(search.verdict(&key), Verdict::Impossible(rule), "{text}");
             assert!(search.reasoning(&key).starts_with(&format!("rule {rule}: ")), "{text}");
         }
     }

@@ -25,7 +25,7 @@ fn verdict(search: &Search, name: &str, rtype: u16) -> String {
     };
     match search.verdict(&key(name, rtype)) {
         Verdict::Ask => "ask".to_owned(),
-        Verdict::Impossible => "impossible".to_owned(),
+        Verdict::Impossible(_) => "impossible".to_owned(),
         Verdict::Probe => "probe".to_owned(),
         Verdict::Below(ancestors) => format!("{} {}", text(ancestors.namespace), text(ancestors.service)),
         Verdict::Complete => "complete".to_owned(),

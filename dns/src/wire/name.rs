@@ -49,13 +49,7 @@ pub fn name_from_text(text: &str) -> Option<Vec<u8>> {
 
 /// A domain of the settings, on the wire and in lower case.
 pub fn zone(domain: &DomainName) -> Vec<u8> {
-    let mut zone = Vec::with_capacity(domain.len() + 2);
-    for label in domain.split('.') {
-        zone.push(label.len() as u8); // at most 63
-        zone.extend_from_slice(label.as_bytes());
-    }
-    zone.push(0);
-    zone
+    name_from_text(domain).unwrap_or_default() // a `DomainName` is never refused
 }
 
 /// Lower-cases a name in place. The lengths of labels are below 64 and so never letters; types and classes

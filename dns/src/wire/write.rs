@@ -6,21 +6,20 @@ use super::{CLASS_IN, Flags, HEADER_LENGTH, Rcode, TYPE_OPT, TYPE_SOA, get_u16, 
 /// Subtracts the age from every TTL at `offsets`, down to zero at the lowest.
 #[inline]
 pub fn age(message: &mut [u8], offsets: impl Iterator<Item = u16>, seconds: u32) {
-    for offset in offsets {
-        let at = usize::from(offset);
-        if let Some(ttl) = get_u32(message, at) {
-            put_u32(message, at, ttl.saturating_sub(seconds));
-        }
-    }
+    change_ttls(message, offsets, |ttl| ttl.saturating_sub(seconds));
 }
 
 /// Lowers every TTL at `offsets` to `most`.
 #[inline]
 pub fn cap_ttls(message: &mut [u8], offsets: impl Iterator<Item = u16>, most: u32) {
-    for offset in offsets {
-        let at = usize::from(offset);
+    change_ttls(message, offsets, |ttl| ttl.min(most));
+}
+
+#[inline]
+fn change_ttls(message: &mut [u8], offsets: impl Iterator<Item = u16>, change: impl Fn(u32) -> u32) {
+    for at in offsets.map(usize::from) {
         if let Some(ttl) = get_u32(message, at) {
-            put_u32(message, at, ttl.min(most));
+            put_u32(message, at, change(ttl));
         }
     }
 }
@@ -164,9 +163,7 @@ pub fn put_type(question: &mut [u8], rtype: u16) {
 pub fn push_option(message: &mut Vec<u8>, code: u16, data: &[u8]) {
     let length_at = message.len().saturating_sub(2);
     put_u16(message, length_at, data.len() as u16 + 4);
-    for word in [code, data.len() as u16] {
-        message.extend_from_slice(&word.to_be_bytes());
-    }
+    push_words(message, &[code, data.len() as u16]);
     message.extend_from_slice(data);
 }
 

@@ -161,8 +161,10 @@ impl<U: Upstream> Resolver<U> {
     }
 
     fn deciding_rule(&self, key: &Key, verdict: Verdict<'_>, now: Instant) -> Rule {
-        let Verdict::Below(Ancestors { namespace, .. }) = verdict else {
-            return self.search.impossible_by(key.name());
+        let namespace = match verdict {
+            Verdict::Impossible(rule) => return rule,
+            Verdict::Below(ancestors) => ancestors.namespace,
+            Verdict::Ask | Verdict::Probe | Verdict::Complete => None,
         };
         let is_missing = |name| self.cache.get(&key.with_name(name).for_every_type(), now).is_some();
         if namespace.is_some_and(is_missing) { Rule::R5 } else { Rule::R4 }

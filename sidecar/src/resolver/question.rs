@@ -153,12 +153,12 @@ impl<U: Upstream> Resolver<U> {
 
     /// NXDOMAIN by a rule, for a question that is not in the cache.
     pub(super) fn decide_by_rules(&self, key: &Key, verdict: Verdict<'_>, now: Instant) -> Option<Known> {
-        if !matches!(verdict, Verdict::Impossible | Verdict::Below(_)) {
+        if !matches!(verdict, Verdict::Impossible(_) | Verdict::Below(_)) {
             return None;
         }
         let zone_at = self.search.zone_at(key.name())?;
         match verdict {
-            Verdict::Impossible => {
+            Verdict::Impossible(_) => {
                 Some(Known::Missing { zone_at, ttl: reply::IMPOSSIBLE_TTL, outcome: Outcome::ImpossibleName })
             }
             Verdict::Below(ancestors) if !self.awaited_names.contains(key.name()) => {

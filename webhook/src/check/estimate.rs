@@ -88,7 +88,8 @@ fn proxied(settings: &Settings) -> u64 {
     let Some(example) = wire::name_from_text(EXAMPLE) else { return 0 };
     let candidates = search.search_names(EXAMPLE);
     let by_client = candidates.iter().take_while(|name| **name != example);
-    let by_client = by_client.filter(|name| search.verdict(&key(name)) != Verdict::Impossible).count();
+    let by_client =
+        by_client.filter(|name| !matches!(search.verdict(&key(name)), Verdict::Impossible(_))).count();
     let is_completed = search.verdict(&key(&example)) == Verdict::Complete;
     let by_sidecar = if is_completed { search.candidates(&example).len() } else { 0 };
     TYPES * by_client as u64 + by_sidecar as u64 + TYPES
