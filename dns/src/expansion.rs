@@ -25,6 +25,8 @@
 //!
 //! musl differs: it never expands a name with `ndots` dots, and stops at any answer other than NXDOMAIN.
 
+use serde::{Deserialize, Serialize};
+
 use crate::wire;
 
 /// The candidates for a name as absolute names, with the final dot. Candidates that would be too long are
@@ -56,18 +58,23 @@ pub fn in_order<T: PartialEq>(as_it_stands: T, below: Vec<T>, dots: usize, ndots
     candidates
 }
 
-/// The result of a query for a candidate, or of all its queries; a later variant wins over an earlier one.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+/// The result of a query for a candidate, of all its queries, or of the whole expansion; a later variant wins over
+/// an earlier one. In a document it is named after what a program gets from getaddrinfo(3).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum CandidateResult {
-    /// NXDOMAIN.
+    /// NXDOMAIN: EAI_NONAME.
     NoName,
-    /// The name exists, but has no record of this type.
+    /// The name exists, but has no record of this type: EAI_NODATA.
     NoData,
-    /// SERVFAIL.
+    /// SERVFAIL: EAI_AGAIN.
+    #[serde(rename = "try_again")]
     Failure,
-    /// An RCODE after which the C library does not retry.
+    /// An RCODE after which the C library does not retry: EAI_FAIL.
+    #[serde(rename = "failed")]
     Refusal,
     /// A record of the requested type.
+    #[serde(rename = "found")]
     Record,
 }
 

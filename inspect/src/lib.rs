@@ -15,5 +15,5 @@
 pub mod admin;
 pub mod arguments;
 pub mod lookup;
-pub mod paint;
+mod paint;
 pub mod stats;

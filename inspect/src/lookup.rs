@@ -8,7 +8,7 @@
 //! ```
 
 use std::fs;
-use std::io::{IsTerminal as _, Write as _};
+use std::io::Write as _;
 use std::process::ExitCode;
 use std::thread;
 
@@ -18,8 +18,7 @@ use podlocal_dns::report::{Report, target};
 
 use crate::admin::{self, AdminError};
 use crate::arguments::{LookupArguments, NAME, USAGE_ERROR};
-use crate::paint::Paint;
-use document::{Candidate, Document, LookupResult};
+use document::{Candidate, Document};
 use search_config::{RESOLV_CONF, SearchConfig};
 
 pub mod document;
@@ -30,30 +29,25 @@ pub mod text;
 const NOT_FOUND: u8 = 2;
 
 /// Looks up the name, prints the result, and returns the exit code.
-pub fn run(options: &LookupArguments, json: bool, admin_port: u16) -> ExitCode {
+pub fn run(options: &LookupArguments, json: bool, admin_port: u16) -> Result<ExitCode, AdminError> {
     let file = match options.resolv_conf.as_ref().map(|path| (path.display(), fs::read_to_string(path))) {
         None => None,
         Some((path, Ok(text))) => Some((path.to_string(), text)),
         Some((path, Err(error))) => {
             eprintln!("{NAME}: --resolv-conf {path}: {error}; expected a file like {RESOLV_CONF}");
-            return ExitCode::from(USAGE_ERROR);
+            return Ok(ExitCode::from(USAGE_ERROR));
         }
     };
     let file = file.as_ref().map(|(path, text)| (path.as_str(), text.as_str()));
-    let document = match look_up(options, file, admin_port) {
-        Ok(document) => document,
-        Err(failure) => {
-            eprintln!("{NAME}: {failure}");
-            return ExitCode::FAILURE;
-        }
-    };
+    let document = look_up(options, file, admin_port)?;
     let page = if json {
         serde_json::to_string(&document).unwrap_or_default() + "\n"
     } else {
-        text::page(&document, options.trace, Paint::for_terminal(std::io::stdout().is_terminal()))
+        text::page(&document, options.trace)
     };
-    let _ = std::io::stdout().write_all(page.as_bytes()); // fails if the reader has closed the pipe
-    if document.result == LookupResult::Found { ExitCode::SUCCESS } else { ExitCode::from(NOT_FOUND) }
+    let _ = anstream::stdout().write_all(page.as_bytes()); // fails if the reader has closed the pipe
+    let is_found = document.result == CandidateResult::Record;
+    Ok(if is_found { ExitCode::SUCCESS } else { ExitCode::from(NOT_FOUND) })
 }
 
 fn look_up(options: &LookupArguments, file: Option<(&str, &str)>, port: u16) -> Result<Document, AdminError> {
@@ -86,7 +80,7 @@ fn look_up(options: &LookupArguments, file: Option<(&str, &str)>, port: u16) -> 
         notes,
         candidates,
         not_tried,
-        result: expansion::final_result(&results, is_first).into(),
+        result: expansion::final_result(&results, is_first),
     })
 }
 

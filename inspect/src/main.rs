@@ -19,11 +19,18 @@ fn main() -> ExitCode {
         }
     };
     let variable = std::env::var_os(ADMIN_PORT.variable());
-    match (arguments.check(variable.as_deref().map(OsStr::to_string_lossy).as_deref()), &arguments.command) {
-        (Err(errors), _) => refuse(&errors),
-        (Ok(port), Command::Lookup(lookup)) => lookup::run(lookup, arguments.json, port),
-        (Ok(port), Command::Stats(stats)) => stats::run(stats, arguments.json, port),
-    }
+    let port = match arguments.check(variable.as_deref().map(OsStr::to_string_lossy).as_deref()) {
+        Ok(port) => port,
+        Err(errors) => return refuse(&errors),
+    };
+    let end = match &arguments.command {
+        Command::Lookup(lookup) => lookup::run(lookup, arguments.json, port),
+        Command::Stats(stats) => stats::run(stats, arguments.json, port),
+    };
+    end.unwrap_or_else(|failure| {
+        eprintln!("{NAME}: {failure}");
+        ExitCode::FAILURE
+    })
 }
 
 fn refuse(errors: &[SettingError]) -> ExitCode {

@@ -8,9 +8,8 @@ use std::time::{Duration, Instant};
 use podlocal_dns::report::stats::Stats;
 use podlocal_dns::report::target;
 
-use crate::admin;
-use crate::arguments::{NAME, StatsArguments};
-use crate::paint::Paint;
+use crate::admin::{self, AdminError};
+use crate::arguments::StatsArguments;
 
 pub mod text;
 
@@ -22,28 +21,24 @@ const CLEAR: &str = "\x1b[H\x1b[2J";
 
 /// Prints the page, once or until interrupted.
 #[expect(clippy::disallowed_methods, reason = "a page every two seconds waits for no condition")]
-pub fn run(options: &StatsArguments, json: bool, admin_port: u16) -> ExitCode {
+pub fn run(options: &StatsArguments, json: bool, admin_port: u16) -> Result<ExitCode, AdminError> {
     let is_terminal = std::io::stdout().is_terminal();
     let mut previous: Option<Stats> = None;
     loop {
         let next_at = Instant::now() + INTERVAL;
-        let stats: Stats = match admin::fetch_document(admin_port, &target::stats(options.names)) {
-            Ok(stats) => stats,
-            Err(failure) => {
-                eprintln!("{NAME}: {failure}");
-                return ExitCode::FAILURE;
-            }
-        };
+        let stats: Stats = admin::fetch_document(admin_port, &target::stats(options.names))?;
         let page = if json {
             serde_json::to_string(&stats).unwrap_or_default() + "\n"
         } else {
-            let begin = if options.watch && is_terminal { CLEAR } else { "" };
-            format!("{begin}{}", text::page(&stats, previous.as_ref(), Paint::for_terminal(is_terminal)))
+            text::page(&stats, previous.as_ref())
         };
-        let mut out = std::io::stdout().lock();
+        if options.watch && !json && is_terminal {
+            print!("{CLEAR}");
+        }
+        let mut out = anstream::stdout().lock();
         // Writing fails if the reader has closed the pipe.
         if out.write_all(page.as_bytes()).and_then(|()| out.flush()).is_err() || !options.watch {
-            return ExitCode::SUCCESS;
+            return Ok(ExitCode::SUCCESS);
         }
         drop(out);
         previous = Some(stats);

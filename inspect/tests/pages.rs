@@ -7,9 +7,9 @@ use std::fmt::Debug;
 use std::fs;
 use std::path::Path;
 
+use anstream::adapter::strip_str;
 use podlocal_dns::report::stats::Stats;
 use podlocal_inspect::lookup::document::Document;
-use podlocal_inspect::paint::Paint;
 use podlocal_inspect::{lookup, stats};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -36,14 +36,15 @@ fn every_document_has_the_page_beside_it() {
 
 fn lookup_page(text: &str) -> String {
     let document: Document = parsed(text);
-    let [page, traced] = [false, true].map(|trace| lookup::text::page(&document, trace, Paint::NONE));
+    let [page, traced] =
+        [false, true].map(|trace| strip_str(&lookup::text::page(&document, trace)).to_string());
     if page == traced { page } else { format!("{page}\n--trace:\n\n{traced}") }
 }
 
 fn stats_page(text: &str) -> String {
     let documents: Vec<Stats> = parsed(text);
     let (last, previous) = documents.split_last().expect("a document");
-    stats::text::page(last, previous.last(), Paint::NONE)
+    strip_str(&stats::text::page(last, previous.last())).to_string()
 }
 
 /// Parses the text, and asserts that the document is written as it was: nothing is lost, and nothing is added.

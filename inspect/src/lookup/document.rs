@@ -17,7 +17,7 @@ pub struct Document {
     pub notes: Vec<String>,
     pub candidates: Vec<Candidate>,
     pub not_tried: Vec<String>,
-    pub result: LookupResult,
+    pub result: CandidateResult,
 }
 
 /// One name of the search expansion.
@@ -27,32 +27,4 @@ pub struct Candidate {
     pub name: String,
     /// One report for each record type.
     pub queries: Vec<Report>,
-}
-
-/// The result that a program gets from getaddrinfo(3).
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum LookupResult {
-    /// The records of the last candidate.
-    Found,
-    /// The name exists, but has no record of this type: EAI_NODATA.
-    NoData,
-    /// The name does not exist: EAI_NONAME.
-    NoName,
-    /// A temporary failure: EAI_AGAIN.
-    TryAgain,
-    /// A failure after which the C library does not retry: EAI_FAIL.
-    Failed,
-}
-
-impl From<CandidateResult> for LookupResult {
-    fn from(result: CandidateResult) -> Self {
-        match result {
-            CandidateResult::Record => Self::Found,
-            CandidateResult::NoData => Self::NoData,
-            CandidateResult::NoName => Self::NoName,
-            CandidateResult::Failure => Self::TryAgain,
-            CandidateResult::Refusal => Self::Failed,
-        }
-    }
 }

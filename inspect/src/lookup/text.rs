@@ -1,50 +1,51 @@
 //! A lookup as text. Pure.
 
+use podlocal_dns::expansion::CandidateResult;
 use podlocal_dns::report::words::{counted, duration};
 use podlocal_dns::report::{AnsweredBy, CachedFor, Exchange, Report};
 
-use super::document::{Candidate, Document, LookupResult};
-use crate::paint::{Paint, Tone};
+use super::document::{Candidate, Document};
+use crate::paint::{BAD, DOUBTFUL, FAINT, GOOD, STRONG, paint};
 
 /// The whole page; `trace` adds every step.
-pub fn page(document: &Document, trace: bool, paint: Paint) -> String {
+pub fn page(document: &Document, trace: bool) -> String {
     let Document { name, types, search, ndots, source, notes, candidates, not_tried, .. } = document;
     let mut out = String::new();
     for note in notes {
-        out.push_str(&format!("{} {note}\n\n", paint.put(Tone::Doubtful, "note:")));
+        out.push_str(&format!("{} {note}\n\n", paint(DOUBTFUL, "note:")));
     }
     let search =
         if search.is_empty() { "no search list".to_owned() } else { format!("search {}", search.join(" ")) };
-    let head = paint.put(Tone::Strong, format!("{name} {}", types.join(" ")));
+    let head = paint(STRONG, format!("{name} {}", types.join(" ")));
     out.push_str(&format!(
         "{head}  {}\n\n",
-        paint.put(Tone::Faint, format!("({search}; ndots {ndots}; from {source})"))
+        paint(FAINT, format!("({search}; ndots {ndots}; from {source})"))
     ));
     for (number, Candidate { name, queries }) in (1..).zip(candidates) {
-        out.push_str(&format!("{number}. {}\n", paint.put(Tone::Strong, name)));
+        out.push_str(&format!("{number}. {}\n", paint(STRONG, name)));
         for report in queries {
-            push_report(report, trace, paint, &mut out);
+            push_report(report, trace, &mut out);
         }
     }
     if !not_tried.is_empty() {
         let line = format!("not tried: {}", not_tried.join(" "));
-        out.push_str(&format!("   {}\n", paint.put(Tone::Faint, line)));
+        out.push_str(&format!("   {}\n", paint(FAINT, line)));
     }
-    out.push_str(&format!("\n{}\n", result_line(document, paint)));
+    out.push_str(&format!("\n{}\n", result_line(document)));
     out
 }
 
 /// Appends one query: the answer with its source, the records, the steps.
-fn push_report(report: &Report, trace: bool, paint: Paint, out: &mut String) {
+fn push_report(report: &Report, trace: bool, out: &mut String) {
     let Report { rtype, rcode, answers, more_answers, answered_by, steps, .. } = report;
     let has_records = !answers.is_empty() || *more_answers > 0;
     let (status, tone) = match (rcode.as_str(), has_records) {
-        ("NOERROR", true) => ("NOERROR", Tone::Good),
-        ("NOERROR", false) => ("NODATA", Tone::Doubtful),
-        ("NXDOMAIN", _) => ("NXDOMAIN", Tone::Doubtful),
-        (rcode, _) => (rcode, Tone::Bad),
+        ("NOERROR", true) => ("NOERROR", GOOD),
+        ("NOERROR", false) => ("NODATA", DOUBTFUL),
+        ("NXDOMAIN", _) => ("NXDOMAIN", DOUBTFUL),
+        (rcode, _) => (rcode, BAD),
     };
-    let status = paint.put(tone, format!("{status:<10}"));
+    let status = paint(tone, format!("{status:<10}"));
     out.push_str(&format!("   {rtype:<6}{status}{}\n", answered_by_text(answered_by)));
     for answer in answers {
         let is_other = answer.rtype != *rtype;
@@ -56,7 +57,7 @@ fn push_report(report: &Report, trace: bool, paint: Paint, out: &mut String) {
     }
     for step in steps.iter().filter(|_| trace) {
         let line = format!("{:>9}  {}", format!("+{}", duration(step.at_us)), step.text);
-        out.push_str(&format!("         {}\n", paint.put(Tone::Faint, line)));
+        out.push_str(&format!("         {}\n", paint(FAINT, line)));
     }
 }
 
@@ -108,7 +109,7 @@ fn upstream_text(exchange: &Exchange) -> String {
 }
 
 /// The last line: the result that a program gets.
-fn result_line(document: &Document, paint: Paint) -> String {
+fn result_line(document: &Document) -> String {
     let Document { name, candidates, result, .. } = document;
     let queries: usize = candidates.iter().map(|candidate| candidate.queries.len()).sum();
     let total_us: u64 = candidates
@@ -122,16 +123,16 @@ fn result_line(document: &Document, paint: Paint) -> String {
         duration(total_us)
     );
     let (text, tone) = match result {
-        LookupResult::Found => {
+        CandidateResult::Record => {
             let found = candidates.last().map_or("", |candidate| candidate.name.as_str());
-            (format!("found as {found}"), Tone::Good)
+            (format!("found as {found}"), GOOD)
         }
-        LookupResult::NoData => {
-            ("exists, but has no record of this type (EAI_NODATA)".to_owned(), Tone::Doubtful)
+        CandidateResult::NoData => {
+            ("exists, but has no record of this type (EAI_NODATA)".to_owned(), DOUBTFUL)
         }
-        LookupResult::NoName => ("does not exist (EAI_NONAME)".to_owned(), Tone::Bad),
-        LookupResult::TryAgain => ("no answer for now (EAI_AGAIN)".to_owned(), Tone::Bad),
-        LookupResult::Failed => ("the C library gives up (EAI_FAIL)".to_owned(), Tone::Bad),
+        CandidateResult::NoName => ("does not exist (EAI_NONAME)".to_owned(), BAD),
+        CandidateResult::Failure => ("no answer for now (EAI_AGAIN)".to_owned(), BAD),
+        CandidateResult::Refusal => ("the C library gives up (EAI_FAIL)".to_owned(), BAD),
     };
-    format!("{name}: {} after {cost}", paint.put(tone, text))
+    format!("{name}: {} after {cost}", paint(tone, text))
 }

@@ -1,19 +1,20 @@
 //! The statistics as text. Pure. Bars are plain ASCII, because people paste pages into logs and chats.
 
+use anstyle::Style;
 use podlocal_dns::report::stats::{Counts, ForwardZone, Names, Server, Stats, Upstream};
 use podlocal_dns::report::words::{counted, duration};
 
-use crate::paint::{Paint, Tone};
+use crate::paint::{BAD, GOOD, STRONG, paint};
 
 /// The length of the bar that stands for all queries.
 const BAR_LENGTH: u64 = 40;
 
 /// The page; with a rate if there is a previous page.
-pub fn page(stats: &Stats, previous: Option<&Stats>, paint: Paint) -> String {
+pub fn page(stats: &Stats, previous: Option<&Stats>) -> String {
     let Stats { version, uptime_s, role, listen, workers, cache, memory, panics, .. } = stats;
     let mut out = String::new();
     let mut line = |label: &str, text: String| {
-        out.push_str(&format!("{}{text}\n", paint.put(Tone::Strong, format!("{label:<11}"))));
+        out.push_str(&format!("{}{text}\n", paint(STRONG, format!("{label:<11}"))));
     };
     line(
         "podlocal",
@@ -22,8 +23,8 @@ pub fn page(stats: &Stats, previous: Option<&Stats>, paint: Paint) -> String {
     line("listening", listen.join(" "));
     line("queries", format!("{}{}", sum(&stats.queries), rate(stats, previous)));
     for (outcome, count) in sorted(&stats.outcomes) {
-        let tone = if BAD.contains(&outcome) { Tone::Bad } else { Tone::Good };
-        line("", outcome_line(outcome, count, sum(&stats.outcomes), tone, paint));
+        let tone = if FAILURES.contains(&outcome) { BAD } else { GOOD };
+        line("", outcome_line(outcome, count, sum(&stats.outcomes), tone));
     }
     line("hit rate", hit_rate(&stats.outcomes));
     line(
@@ -49,20 +50,20 @@ pub fn page(stats: &Stats, previous: Option<&Stats>, paint: Paint) -> String {
             format!("{}, at most {}", bytes(memory.resident_bytes), bytes(memory.peak_resident_bytes)),
         );
     }
-    line("upstream", upstream(&stats.upstream, paint));
+    line("upstream", upstream(&stats.upstream));
     for server in &stats.upstream.servers {
-        line("", server_line(server, paint));
+        line("", server_line(server));
     }
     for ForwardZone { zone, upstream: servers } in &stats.forward_zones {
-        line("forward", format!("{zone} {}", upstream(servers, paint)));
+        line("forward", format!("{zone} {}", upstream(servers)));
         for server in &servers.servers {
-            line("", server_line(server, paint));
+            line("", server_line(server));
         }
     }
     line("background", list(&stats.background_queries));
     line("limits", list(&stats.limits_reached));
     if *panics > 0 {
-        line("panics", paint.put(Tone::Bad, format!("{panics}; please report the lines in the log")));
+        line("panics", paint(BAD, format!("{panics}; please report the lines in the log")));
     }
     if let Some(names) = &stats.names {
         line("names", format!("counted for {}", time(names.counted_for_s)));
@@ -72,12 +73,12 @@ pub fn page(stats: &Stats, previous: Option<&Stats>, paint: Paint) -> String {
 }
 
 /// Outcomes that are failures for the client.
-const BAD: [&str; 5] = ["loop", "over_limit", "rate_limited", "source_not_allowed", "upstream_failed"];
+const FAILURES: [&str; 5] = ["loop", "over_limit", "rate_limited", "source_not_allowed", "upstream_failed"];
 
-fn outcome_line(outcome: &str, count: u64, all: u64, tone: Tone, paint: Paint) -> String {
+fn outcome_line(outcome: &str, count: u64, all: u64, tone: Style) -> String {
     // At least one mark, so that rare outcomes are visible.
     let marks = (count * BAR_LENGTH).div_ceil(all.max(1)) as usize;
-    format!("{outcome:<18}{count:>10}  {:>5} %  {}", share(count, all), paint.put(tone, "#".repeat(marks)))
+    format!("{outcome:<18}{count:>10}  {:>5} %  {}", share(count, all), paint(tone, "#".repeat(marks)))
 }
 
 /// The hits among the queries that the cache can answer, and the queries that were answered without a query
@@ -98,14 +99,10 @@ fn hit_rate(outcomes: &Counts) -> String {
     )
 }
 
-fn upstream(upstream: &Upstream, paint: Paint) -> String {
+fn upstream(upstream: &Upstream) -> String {
     let Upstream { is_unavailable, retry_budget, attempts, retransmissions, retry_budget_exhausted, .. } =
         upstream;
-    let condition = if *is_unavailable {
-        paint.put(Tone::Bad, "unavailable")
-    } else {
-        paint.put(Tone::Good, "available")
-    };
+    let condition = if *is_unavailable { paint(BAD, "unavailable") } else { paint(GOOD, "available") };
     format!(
         "{condition}; {}: {}; {}; retry budget {retry_budget}, exhausted {}",
         counted(sum(attempts), "attempt"),
@@ -115,12 +112,12 @@ fn upstream(upstream: &Upstream, paint: Paint) -> String {
     )
 }
 
-fn server_line(server: &Server, paint: Paint) -> String {
+fn server_line(server: &Server) -> String {
     let Server { address, is_shared_tier, is_ejected, srtt_us, rttvar_us, .. } = server;
     let condition = if *is_ejected {
-        paint.put(Tone::Bad, format!("ejected after {}", counted(server.failures.into(), "failure")))
+        paint(BAD, format!("ejected after {}", counted(server.failures.into(), "failure")))
     } else {
-        paint.put(Tone::Good, "healthy")
+        paint(GOOD, "healthy")
     };
     let mut text = format!("{address}{} {condition}", if *is_shared_tier { " (shared tier)" } else { "" });
     match (srtt_us, rttvar_us) {
