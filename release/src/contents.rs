@@ -48,20 +48,9 @@ pub(crate) struct Crate {
     pub(crate) checksum: Option<String>,
 }
 
-/// The reason for which the contents are unknown.
-#[derive(Debug, thiserror::Error)]
-pub(crate) enum Unreadable {
-    #[error("{program}: {reason}")]
-    Program { program: String, reason: String },
-    #[error("{}: {error}", .file.display())]
-    File { file: PathBuf, error: io::Error },
-    #[error("cargo metadata does not know {0} {1}, which cargo tree names")]
-    Unknown(String, String),
-}
-
 impl Contents {
     /// The contents of the program of that package, built for this machine.
-    pub(crate) fn of(package: &str) -> Result<Self, Unreadable> {
+    pub(crate) fn of(package: &str) -> Result<Self, String> {
         let rustc = output(Command::new(env::var_os("RUSTC").unwrap_or("rustc".into())).arg("-vV"))?;
         let [target, rust] = ["host: ", "release: "].map(|field| line_of(&rustc, field).to_owned());
         let tree = output(cargo().args(["tree", "--locked", "--edges", "normal,no-proc-macro"]).args([
@@ -79,20 +68,18 @@ impl Contents {
                 .args(["metadata", "--locked", "--format-version", "1"])
                 .args(["--filter-platform", &target]),
         )?;
-        let metadata: Metadata = serde_json::from_str(&metadata).map_err(|error| Unreadable::Program {
-            program: "cargo metadata".to_owned(),
-            reason: error.to_string(),
-        })?;
+        let metadata: Metadata =
+            serde_json::from_str(&metadata).map_err(|error| format!("cargo metadata: {error}"))?;
         let lock = metadata.workspace_root.join("Cargo.lock");
-        let checksums = fs::read_to_string(&lock).map_err(|error| Unreadable::File { file: lock, error })?;
-        let checksums = checksums_of(&checksums);
+        let checksums = checksums_of(&fs::read_to_string(&lock).map_err(about(&lock))?);
         let (root, needs) = edges(&tree);
         let mut known: BTreeMap<Id, Crate> =
             metadata.packages.into_iter().map(|package| (package.id(), package)).collect();
         let mut crates = BTreeMap::new();
         for id in needs.keys() {
-            let mut found =
-                known.remove(id).ok_or_else(|| Unreadable::Unknown(id.0.clone(), id.1.clone()))?;
+            let mut found = known.remove(id).ok_or_else(|| {
+                format!("cargo metadata does not know {} {}, which cargo tree names", id.0, id.1)
+            })?;
             found.checksum = checksums.get(id).cloned();
             crates.insert(id.clone(), found);
         }
@@ -174,23 +161,20 @@ fn cargo() -> Command {
 }
 
 /// The standard output of a program; an error if it fails or prints nothing.
-fn output(command: &mut Command) -> Result<String, Unreadable> {
-    let program = format!(
-        "{} {}",
-        command.get_program().display(),
-        command.get_args().next().unwrap_or_default().display()
-    );
-    let failed = |reason: String| Unreadable::Program { program, reason };
-    let output = match command.output() {
-        Ok(output) => output,
-        Err(error) => return Err(failed(error.to_string())),
-    };
+fn output(command: &mut Command) -> Result<String, String> {
+    let first = command.get_args().next().unwrap_or_default();
+    let program = format!("{} {}", command.get_program().display(), first.display());
+    let output = command.output().map_err(|error| format!("{program}: {error}"))?;
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
     if output.status.success() && !text.trim().is_empty() {
-        Ok(text)
-    } else {
-        Err(failed(format!("{}\n{}", output.status, String::from_utf8_lossy(&output.stderr).trim_end())))
+        return Ok(text);
     }
+    Err(format!("{program}: {}\n{}", output.status, String::from_utf8_lossy(&output.stderr).trim_end()))
+}
+
+/// The message about an error of that file.
+pub(crate) fn about(file: &Path) -> impl Fn(io::Error) -> String {
+    move |error| format!("{}: {error}", file.display())
 }
 
 #[cfg(test)]

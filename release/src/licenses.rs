@@ -16,15 +16,8 @@ const OURS: &str = "Apache-2.0";
 
 const LGPL: &str = include_str!("lgpl-2.1.txt");
 
-/// Crates without a licence text.
-#[derive(Debug, thiserror::Error)]
-#[error(
-    "no text of the licence of {}: expected a file LICENSE in the crate, or the licence {OURS}; ask its authors for one",
-    .0.join(", ")
-)]
-pub(crate) struct Missing(Vec<String>);
-
-pub(crate) fn text(contents: &Contents) -> Result<String, Missing> {
+/// The text; an error names the crates without a licence text.
+pub(crate) fn text(contents: &Contents) -> Result<String, String> {
     let ours = fs::read_to_string(contents.workspace.join("LICENSE")).unwrap_or_default();
     let mut texts = Texts::default();
     let mut missing = Vec::new();
@@ -44,7 +37,14 @@ pub(crate) fn text(contents: &Contents) -> Result<String, Missing> {
         }
     }
     texts.add(LGPL, &format!("the GNU C library {}", contents.glibc));
-    if missing.is_empty() { Ok(page(contents, &texts)) } else { Err(Missing(missing)) }
+    if missing.is_empty() {
+        return Ok(page(contents, &texts));
+    }
+    Err(format!(
+        "no text of the licence of {}: expected a file LICENSE in the crate, or the licence {OURS}; ask its authors \
+         for one",
+        missing.join(", ")
+    ))
 }
 
 fn page(contents: &Contents, texts: &Texts) -> String {

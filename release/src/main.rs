@@ -11,31 +11,19 @@
 //!
 //! The same sources give the same bytes: the output is sorted, and contains no time and no local path.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::ExitCode;
-use std::{env, fs, io};
+use std::{env, fs};
 
 mod built;
 mod contents;
 mod licenses;
 mod sbom;
 
-use contents::{Contents, Unreadable};
+use contents::{Contents, about};
 
 /// Exit code: invalid usage, `EX_USAGE` of sysexits(3).
 const EXIT_USAGE: u8 = 64;
-
-#[derive(Debug, thiserror::Error)]
-enum Failure {
-    #[error(transparent)]
-    Unreadable(#[from] Unreadable),
-    #[error(transparent)]
-    Licenses(#[from] licenses::Missing),
-    #[error("compiled into the program, but not listed by cargo tree: {}", .0.join(", "))]
-    Unlisted(Vec<String>),
-    #[error("{}: {error}", .file.display())]
-    File { file: PathBuf, error: io::Error },
-}
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = env::args().skip(1).collect();
@@ -58,21 +46,22 @@ fn main() -> ExitCode {
     }
 }
 
-fn write(package: &str, directory: &Path, messages: Option<&Path>) -> Result<(), Failure> {
+fn write(package: &str, directory: &Path, messages: Option<&Path>) -> Result<(), String> {
     let contents = Contents::of(package)?;
     if let Some(file) = messages {
-        let messages =
-            fs::read_to_string(file).map_err(|error| Failure::File { file: file.to_owned(), error })?;
-        let unlisted = built::unlisted(&messages, &contents);
+        let unlisted = built::unlisted(&fs::read_to_string(file).map_err(about(file))?, &contents);
         if !unlisted.is_empty() {
-            return Err(Failure::Unlisted(unlisted));
+            return Err(format!(
+                "compiled into the program, but not listed by cargo tree: {}",
+                unlisted.join(", ")
+            ));
         }
     }
     let licenses = licenses::text(&contents)?;
-    fs::create_dir_all(directory).map_err(|error| Failure::File { file: directory.to_owned(), error })?;
+    fs::create_dir_all(directory).map_err(about(directory))?;
     for (name, text) in [("sbom.cdx.json", sbom::json(&contents)), ("licenses.txt", licenses)] {
         let file = directory.join(name);
-        fs::write(&file, text).map_err(|error| Failure::File { file, error })?;
+        fs::write(&file, text).map_err(about(&file))?;
     }
     Ok(())
 }

@@ -1,15 +1,15 @@
 //! The man pages and the completions are complete, and the programs that read them accept them.
 
-use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode, Output};
-use std::sync::Arc;
+use std::{fs, iter};
 
-use clap::CommandFactory as _;
-use libtest_mimic::{Completion, Failed, Trial};
+use libtest_mimic::{Arguments, Completion, Failed, Trial};
 use podlocal_settings::table::TABLE;
-use podlocal_sidecar::cli;
-use tempfile::TempDir;
+
+#[allow(dead_code, reason = "`main` is for the example")]
+#[path = "../examples/pages/main.rs"]
+mod pages;
 
 /// The text typed after the name of a program, and the completions that `bash` must offer; those that it must
 /// not offer begin with `!`.
@@ -52,137 +52,76 @@ const CHECKS: &[(&str, &str, &str, &[&str])] = &[
 ];
 
 fn main() -> ExitCode {
-    let arguments = libtest_mimic::Arguments::from_args();
-    let folder = TempDir::new().expect("a folder");
-    let pages = folder.path().join("share");
+    let arguments = Arguments::from_args();
     if !arguments.list {
-        // `cargo test` builds all examples; this builds it if the test runs alone. For the whole workspace,
-        // because another selection would enable other features of the dependencies, and rebuild them.
-        let built = run(Command::new(env!("CARGO")).args([
-            "build",
-            "--quiet",
-            "--locked",
-            "--workspace",
-            "--example",
-            "pages",
-        ]));
-        assert!(built.status.success(), "{}", text(&built));
-        let program = std::env::current_exe().expect("this program");
-        let directory = program.ancestors().nth(2).expect("cargo's directory of the profile");
-        let output = run(Command::new(directory.join("examples/pages"))
-            .args([folder.path().as_os_str(), "2026-01-31".as_ref()]));
-        assert!(output.status.success(), "{}", text(&output));
+        let _ = fs::remove_dir_all(folder()); // of an earlier run
+        pages::write_all(&folder(), "2026-01-31").expect("writes");
     }
-    let programs = || {
-        [
-            Described::sidecar(),
-            Described::of(podlocal_inspect::arguments::Arguments::command()),
-            Described::webhook(),
-        ]
-    };
-    let pages = Arc::new(pages);
     let mut trials = vec![
-        Trial::test("every_flag_and_command_is_in_the_man_page_and_all_completions", {
-            let pages = Arc::clone(&pages);
-            move || programs().iter().try_for_each(|program| whole(program, &pages))
+        Trial::test("every_flag_and_command_is_in_the_man_page_and_all_completions", || {
+            pages::programs().into_iter().try_for_each(whole)
         }),
-        Trial::test("bash_completes_commands_flags_and_values", {
-            let pages = Arc::clone(&pages);
-            move || {
-                COMPLETED
-                    .iter()
-                    .try_for_each(|(program, typed, offered)| completes(&pages, program, typed, offered))
-            }
+        Trial::test("bash_completes_commands_flags_and_values", || {
+            COMPLETED.iter().try_for_each(|(program, typed, offered)| completes(program, typed, offered))
         }),
     ];
     for (place, program, package, flags) in CHECKS {
-        let folder = pages.join(place);
         trials.push(Trial::ignorable_test(format!("{program} takes {place}"), move || {
-            checked(&folder, program, package, flags)
+            checked(&share(place), program, package, flags)
         }));
     }
     libtest_mimic::run(&arguments, trials).exit_code()
 }
 
-/// What the pages and the completions of a program must name.
-struct Described {
-    name: String,
-    commands: Vec<String>,
-    flags: Vec<String>,
-    /// Texts that only the man pages have: other arguments, settings and examples.
-    texts: Vec<String>,
+fn folder() -> PathBuf {
+    Path::new(env!("CARGO_TARGET_TMPDIR")).join("pages")
 }
 
-impl Described {
-    fn sidecar() -> Self {
-        let flags = TABLE.iter().filter(|setting| setting.is_for_sidecar());
-        let name = "podlocal-sidecar";
-        Self {
-            name: name.to_owned(),
-            commands: cli::COMMANDS.map(|(_, command, _)| command.to_owned()).to_vec(),
-            flags: flags.map(|setting| setting.name.to_owned()).collect(),
-            texts: lines_with(name, cli::NOTES),
-        }
-    }
-
-    fn webhook() -> Self {
-        let mut webhook = Self::of(podlocal_webhook::config::Arguments::command());
-        let settings = TABLE.iter().filter(|setting| setting.is_annotation());
-        webhook.texts.extend(settings.map(|setting| setting.name.to_owned()));
-        webhook
-    }
-
-    fn of(mut program: clap::Command) -> Self {
-        program.build();
-        let name = program.get_name().to_owned();
-        let all = || std::iter::once(&program).chain(program.get_subcommands());
-        let (positional, flags): (Vec<_>, Vec<_>) =
-            all().flat_map(clap::Command::get_arguments).partition(|argument| argument.is_positional());
-        let names =
-            positional.into_iter().flat_map(|argument| argument.get_value_names().into_iter().flatten());
-        let notes = all().filter_map(|command| command.get_after_help());
-        let examples = notes.flat_map(|notes| lines_with(&name, &notes.to_string()));
-        Self {
-            commands: program.get_subcommands().map(|command| command.get_name().to_owned()).collect(),
-            flags: flags.into_iter().filter_map(|flag| flag.get_long()).map(str::to_owned).collect(),
-            texts: names.map(ToString::to_string).chain(examples).collect(),
-            name: name.clone(),
-        }
-    }
+fn share(place: impl AsRef<Path>) -> PathBuf {
+    folder().join("share").join(place)
 }
 
-/// The lines with the name of a program: its examples.
-fn lines_with(name: &str, notes: &str) -> Vec<String> {
-    notes.lines().map(str::trim).filter(|line| line.contains(name)).map(str::to_owned).collect()
-}
-
-fn whole(program: &Described, pages: &Path) -> Result<(), Failed> {
-    let name = &program.name;
-    let read =
-        |file: String| fs::read_to_string(pages.join(&file)).map_err(|error| format!("{file}: {error}"));
+/// The flags and commands of a program are in its man pages and in every completion; its other arguments, its
+/// examples, and the settings that it reads from annotations are in the man pages.
+fn whole(mut program: clap::Command) -> Result<(), Failed> {
+    program.build();
+    let name = program.get_name();
+    let read = |file: String| fs::read_to_string(share(&file)).map_err(|error| format!("{file}: {error}"));
     let mut man = read(format!("man/man1/{name}.1"))?;
-    for command in &program.commands {
-        man += &read(format!("man/man1/{name}-{command}.1"))?;
+    for command in program.get_subcommands() {
+        man += &read(format!("man/man1/{name}-{}.1", command.get_name()))?;
     }
     let scripts = [
         read(format!("bash-completion/completions/{name}"))?,
         read(format!("zsh/site-functions/_{name}"))?,
         read(format!("fish/vendor_completions.d/{name}.fish"))?,
     ];
-    let escaped = |text: &str| text.replace('-', "\\-");
-    let in_scripts = |spellings: &[String]| {
-        let is_in = |script: &String| spellings.iter().any(|spelling| script.contains(spelling));
-        scripts.iter().all(is_in)
+    let in_man = |text: &str| man.contains(&text.replace('-', "\\-"));
+    let in_scripts = |spellings: &[&str]| {
+        scripts.iter().all(|script| spellings.iter().any(|spelling| script.contains(spelling)))
     };
-    // fish spells a long flag `-l name`.
-    let flags = program.flags.iter().map(|flag| {
-        let is_there = in_scripts(&[format!("--{flag}"), format!("-l {flag}")]);
-        (flag, is_there && man.contains(&format!("{}\\fR", escaped(&format!("--{flag}")))))
+    let all = || iter::once(&program).chain(program.get_subcommands());
+    let arguments = || all().flat_map(clap::Command::get_arguments);
+    let flags = arguments().filter_map(|argument| argument.get_long()).map(|flag| {
+        // fish spells a long flag `-l name`.
+        let is_in_scripts = in_scripts(&[&format!("--{flag}"), &format!("-l {flag}")]);
+        (flag.to_owned(), is_in_scripts && in_man(&format!("--{flag}\\fR")))
     });
-    let commands = program.commands.iter().map(|command| {
-        (command, man.contains(&escaped(command)) && in_scripts(std::slice::from_ref(command)))
+    let commands = program.get_subcommands().map(clap::Command::get_name);
+    let commands = commands.map(|name| (name.to_owned(), in_man(name) && in_scripts(&[name])));
+    let others = arguments().filter(|argument| argument.is_positional());
+    let others = others.flat_map(|argument| argument.get_value_names().into_iter().flatten());
+    let notes: Vec<_> =
+        all().filter_map(|command| command.get_after_help()).map(ToString::to_string).collect();
+    let examples =
+        notes.iter().flat_map(|notes| notes.lines()).map(str::trim).filter(|line| line.contains(name));
+    let settings = TABLE.iter().filter(|setting| name == "podlocal-webhook" && setting.is_annotation());
+    let texts = others.map(ToString::to_string).chain(examples.map(str::to_owned));
+    let texts = texts.chain(settings.map(|setting| setting.name.to_owned()));
+    let texts = texts.map(|text| {
+        let is_there = in_man(&text);
+        (text, is_there)
     });
-    let texts = program.texts.iter().map(|text| (text, man.contains(&escaped(text))));
     match flags.chain(commands).chain(texts).find(|(_, is_there)| !is_there) {
         Some((what, _)) => Err(format!("{name}: {what} is missing in the man page or a completion").into()),
         None => Ok(()),
@@ -190,7 +129,7 @@ fn whole(program: &Described, pages: &Path) -> Result<(), Failed> {
 }
 
 /// Lets bash complete the text after the program's name, as when Tab is pressed.
-fn completes(pages: &Path, program: &str, typed: &str, offered: &[&str]) -> Result<(), Failed> {
+fn completes(program: &str, typed: &str, offered: &[&str]) -> Result<(), Failed> {
     let script = r#"
         source "$1"; words=($2 $3)
         if [[ -z $3 || $3 = *' ' ]]; then words+=(''); fi
@@ -198,7 +137,7 @@ fn completes(pages: &Path, program: &str, typed: &str, offered: &[&str]) -> Resu
         registered=$(complete -p "$2"); registered=${registered#*-F }
         "${registered%% *}" "$2" "${words[-1]}" "${words[-2]}"
         printf '%s\n' "${COMPREPLY[@]}""#;
-    let file = pages.join("bash-completion/completions").join(program);
+    let file = share("bash-completion/completions").join(program);
     let output = run(Command::new("bash").args(["-c", script, "bash"]).arg(file).args([program, typed]));
     let reply = String::from_utf8_lossy(&output.stdout).into_owned();
     let replies: Vec<_> = reply.lines().collect();

@@ -37,10 +37,13 @@ fn main() -> ExitCode {
     }
 }
 
-fn write_all(directory: &Path, date: &str) -> io::Result<()> {
+pub(crate) fn programs() -> [Command; 3] {
     let inspect = podlocal_inspect::arguments::Arguments::command();
-    let webhook = podlocal_webhook::config::Arguments::command();
-    for program in [sidecar::command(), inspect, webhook] {
+    [sidecar::command(), inspect, podlocal_webhook::config::Arguments::command()]
+}
+
+pub(crate) fn write_all(directory: &Path, date: &str) -> io::Result<()> {
+    for program in programs() {
         for (name, page) in man::pages(program.clone(), date)? {
             write(&directory.join(format!("share/man/man1/{name}.1")), &page)?;
         }
