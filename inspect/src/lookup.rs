@@ -15,15 +15,40 @@ use std::thread;
 use podlocal_dns::expansion::{self, CandidateResult};
 use podlocal_dns::report::stats::Stats;
 use podlocal_dns::report::{Report, target};
+use serde::{Deserialize, Serialize};
 
 use crate::admin::{self, AdminError};
 use crate::arguments::{LookupArguments, NAME, USAGE_ERROR};
-use document::{Candidate, Document};
 use search_config::{RESOLV_CONF, SearchConfig};
 
-pub mod document;
 mod search_config;
 pub mod text;
+
+/// The document that is printed as JSON, and from which the page is made: the search expansion of a name, with the
+/// report about each query.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[allow(missing_docs, reason = "`docs/lookup.md` describes the fields")]
+pub struct Document {
+    pub name: String,
+    pub types: Vec<String>,
+    pub version: String,
+    pub search: Vec<String>,
+    pub ndots: usize,
+    pub source: String,
+    pub notes: Vec<String>,
+    pub candidates: Vec<Candidate>,
+    pub not_tried: Vec<String>,
+    pub result: CandidateResult,
+}
+
+/// One name of the search expansion.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Candidate {
+    /// The absolute name.
+    pub name: String,
+    /// One report for each record type.
+    pub queries: Vec<Report>,
+}
 
 /// The exit code if the name does not exist, or the query failed.
 const NOT_FOUND: u8 = 2;

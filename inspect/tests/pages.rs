@@ -9,7 +9,7 @@ use std::path::Path;
 
 use anstream::adapter::strip_str;
 use podlocal_dns::report::stats::Stats;
-use podlocal_inspect::lookup::document::Document;
+use podlocal_inspect::lookup::Document;
 use podlocal_inspect::{lookup, stats};
 use serde::Serialize;
 use serde::de::DeserializeOwned;

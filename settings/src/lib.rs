@@ -5,7 +5,7 @@
 //!   read      texts from flags, variables, annotations or a file -> [`Settings`], and all errors together
 //!   write     the given settings -> the environment of the sidecar
 //!   value     one strict parser for each kind of value
-//!   page      the table as the page in the docs, and as lines of a help text
+//!   page      the table as lines of a help text, and as the table of a page in the docs
 //!   names     fixed names that several programs use: labels, the container, paths, ids
 //! ```
 //!

@@ -4,7 +4,7 @@ use podlocal_dns::expansion::CandidateResult;
 use podlocal_dns::report::words::{counted, duration};
 use podlocal_dns::report::{AnsweredBy, CachedFor, Exchange, Report};
 
-use super::document::{Candidate, Document};
+use super::{Candidate, Document};
 use crate::paint::{BAD, DOUBTFUL, FAINT, GOOD, STRONG, paint};
 
 /// The whole page; `trace` adds every step.
