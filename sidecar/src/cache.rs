@@ -32,16 +32,11 @@ const USUAL_WEIGHT: u64 = 400;
 impl Cache {
     /// An empty cache of at most `size` bytes, for so many threads.
     pub fn new(size: u64, threads: usize) -> Self {
-        Self::with_shards(size, shards(size, threads))
-    }
-
-    /// The same with so many shards, each with its own lock and its own share of the bytes; a power of two.
-    pub fn with_shards(size: u64, shards: usize) -> Self {
         let items = usize::try_from(size / USUAL_WEIGHT).unwrap_or(usize::MAX);
         let options = OptionsBuilder::new()
             .estimated_items_capacity(items)
             .weight_capacity(size)
-            .shards(shards)
+            .shards(shards(size, threads))
             .build();
         let (hashes, evictions) = (DefaultHashBuilder::default(), Evictions::default());
         let store = match options {
@@ -101,8 +96,8 @@ impl Cache {
 }
 
 /// The number of shards. One thread has one, so that a large answer may take a share of the whole cache.
-/// Several threads have so many that they rarely compete for a lock, but each shard has room for some answers
-/// of the largest size.
+/// Several threads have so many, each with its own lock and its own share of the bytes, that they rarely compete
+/// for a lock, but each shard has room for some answers of the largest size.
 ///
 /// | bytes | threads | shards |
 /// |---|---|---|

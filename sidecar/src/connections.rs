@@ -20,7 +20,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use tokio::io::AsyncWriteExt as _;
-use tokio::net::TcpStream;
+use tokio::net::{TcpListener, TcpStream};
 use tokio::task::AbortHandle;
 use tokio::time::sleep;
 
@@ -261,6 +261,25 @@ impl Drop for Seat {
         }
     }
 }
+
+/// Accepts connections without end, and calls `admit` with each one and its source.
+pub async fn accept_all(listener: &TcpListener, admit: impl Fn(TcpStream, IpAddr)) {
+    loop {
+        match listener.accept().await {
+            Ok((stream, client)) => admit(stream, client.ip()),
+            Err(error) => {
+                // Usually out of descriptors. Existing connections continue; give them time to close.
+                tracing::debug!(%error, "cannot accept");
+                sleep(AFTER_AN_ERROR).await;
+            }
+        }
+        // A new connection is read before others can take its place.
+        tokio::task::yield_now().await;
+    }
+}
+
+/// The pause after the kernel could not accept a connection.
+const AFTER_AN_ERROR: Duration = Duration::from_millis(50);
 
 /// Closes a connection whose answers are all written, as soon as the client has received them, but at most
 /// after a second. Answers that it has not received by then are discarded; the kernel would keep them for

@@ -24,6 +24,7 @@ use crate::upstream::source::with_source;
 use query_recorder::QueryRecorder;
 
 pub mod explain;
+mod late;
 mod pending;
 mod query_recorder;
 pub mod tcp;
@@ -160,7 +161,7 @@ impl<U: Upstream> Service<U> {
     }
 
     /// The resolver, for introspection.
-    pub fn resolver(&self) -> &Resolver<U> {
+    pub fn resolver(&self) -> &Arc<Resolver<U>> {
         &self.resolver
     }
 
@@ -229,6 +230,30 @@ impl<U: Upstream> Service<U> {
         }
     }
 
+    /// Writes the answer to a client that has waited for it, and counts its outcome. `is_first`: no other client
+    /// has received this answer.
+    fn answer(
+        &self,
+        client: &Client<'_>,
+        transport: Transport,
+        resolution: &Resolution,
+        is_first: bool,
+        out: &mut Vec<u8>,
+    ) -> Outcome {
+        let outcome = match resolution.write(*client, self.limit(client, transport), out) {
+            Outcome::Miss if !is_first => Outcome::Coalesced,
+            outcome => outcome,
+        };
+        self.end(client, transport, outcome);
+        outcome
+    }
+
+    /// Records how long a query has waited.
+    fn record_wait(&self, places: &Places, now: Instant) {
+        let waited = now.saturating_duration_since(places.since);
+        self.metrics.wait_duration.observe(waited.as_secs_f64());
+    }
+
     fn end(&self, client: &Client<'_>, transport: Transport, outcome: Outcome) {
         self.metrics.outcomes.inc(outcome);
         if self.recorder.is_enabled() {
@@ -240,39 +265,5 @@ impl<U: Upstream> Service<U> {
 impl<U: Upstream + std::fmt::Debug> Gauges for Service<U> {
     fn gauges(&self) -> Vec<(&'static str, &'static str, u64)> {
         vec![("queries_waiting", "Queries of clients that wait for an answer", self.waiting() as u64)]
-    }
-}
-
-/// A client whose answer is not written yet. It is counted as failed if its task is dropped or panics.
-struct Ending<'a, U: Upstream> {
-    service: &'a Service<U>,
-    client: Client<'a>,
-    transport: Transport,
-    is_counted: bool,
-}
-
-impl<'a, U: Upstream> Ending<'a, U> {
-    fn of(service: &'a Service<U>, client: impl Into<Client<'a>>, transport: Transport) -> Self {
-        Self { service, client: client.into(), transport, is_counted: false }
-    }
-
-    /// Writes the answer and returns its outcome. `is_first`: no other client has received this answer.
-    fn write(mut self, resolution: &Resolution, is_first: bool, out: &mut Vec<u8>) -> Outcome {
-        let limit = self.service.limit(&self.client, self.transport);
-        let outcome = match resolution.write(self.client, limit, out) {
-            Outcome::Miss if !is_first => Outcome::Coalesced,
-            outcome => outcome,
-        };
-        self.is_counted = true;
-        self.service.end(&self.client, self.transport, outcome);
-        outcome
-    }
-}
-
-impl<U: Upstream> Drop for Ending<'_, U> {
-    fn drop(&mut self) {
-        if !self.is_counted {
-            self.service.end(&self.client, self.transport, Outcome::UpstreamFailed);
-        }
     }
 }

@@ -111,9 +111,7 @@ fn answered_by(trace: &LookupTrace<'_>, records: &[Record], exchanges: &[Exchang
             let expired_for_s = age_s.saturating_sub(entry.seconds());
             AnsweredBy::Expired { age_s, expired_for_s, reason: stale_reason(explained).to_owned() }
         }
-        (Some(Resolution::Overload | Resolution::Failed(_)), _) => {
-            AnsweredBy::None { reason: failure_reason(explained, exchanges) }
-        }
+        (Some(Resolution::Failed(_)), _) => AnsweredBy::None { reason: failure_reason(explained, exchanges) },
     }
 }
 

@@ -49,16 +49,6 @@ struct Facts {
     rotation: AtomicU8,
 }
 
-impl Facts {
-    /// The state of a copy that has not been served yet, with another lifetime.
-    fn with_lifetime(&self, lifetime: Lifetime) -> Self {
-        let Self { message_length, question_length, stored, runs, .. } = *self;
-        let rotation = AtomicU8::new(self.rotation.load(Ordering::Relaxed));
-        let (hits, marks) = (AtomicU8::new(0), AtomicU8::new(0));
-        Self { message_length, question_length, stored, lifetime, hits, marks, runs, rotation }
-    }
-}
-
 /// A query to refresh it before its end is in flight.
 const REFRESHING: u8 = 1;
 
@@ -137,17 +127,6 @@ impl Entry {
     /// Whether it has records of the queried type.
     pub fn is_positive(&self) -> bool {
         matches!(self.facts().lifetime, Lifetime::Positive(_))
-    }
-
-    /// The same answer; the TTL of a negative one is limited to `most` seconds.
-    #[must_use]
-    pub fn shortened(self, most: u32) -> Self {
-        let Lifetime::Negative(seconds) = self.facts().lifetime else { return self };
-        let facts = self.facts().with_lifetime(Lifetime::Negative(seconds.min(most)));
-        let mut bytes = self.bytes().to_vec();
-        let (message, places) = bytes.split_at_mut(facts.message_length.into());
-        wire::cap_ttls(message, numbers(self.places(places)), most);
-        Self(ThinArc::from_header_and_slice(facts, &bytes))
     }
 
     /// The time until it expires.

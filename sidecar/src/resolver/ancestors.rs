@@ -15,7 +15,7 @@ use podlocal_dns::search::{Ancestors, Verdict};
 use podlocal_dns::wire::{TYPE_A, TYPE_AAAA};
 use tokio::time::{sleep, timeout};
 
-use super::known::Known;
+use super::outcome::Known;
 use super::{Resolver, now};
 use crate::cache::entry::Entry;
 use crate::limits;

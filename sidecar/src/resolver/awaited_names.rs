@@ -9,7 +9,7 @@ use podlocal_dns::wire::end_at;
 use podlocal_settings::Settings;
 use tokio::time::sleep;
 
-use super::question::NoAnswer;
+use super::outcome::NoAnswer;
 use super::{Resolver, now};
 use crate::cache::entry::Entry;
 use crate::limits;
@@ -26,8 +26,12 @@ impl<U: Upstream> Resolver<U> {
             // The upstream's answer is newer: an older one must not be served while the client waits.
             self.cache.remove(key);
             if now() + pause >= start + self.awaited_names.max_wait.min(limits::DEADLINE) {
-                entry = entry.shortened(limits::AWAITED_NAME_NEGATIVE_SECONDS);
-                break;
+                let (begin, most) = (entry.stored_at(), limits::AWAITED_NAME_NEGATIVE_SECONDS);
+                return if entry.seconds() > most {
+                    self.negative(key, &entry, most, begin)
+                } else {
+                    Ok(entry)
+                };
             }
             sleep(pause).await;
             pause = (pause * 2).min(longest_pause);

@@ -6,18 +6,19 @@ use std::time::Duration;
 
 use podlocal_dns::key::Key;
 use podlocal_dns::search::{self, Candidate, First};
-use podlocal_dns::wire::{self, Malformed, Message, Section, TYPE_A, TYPE_AAAA};
+use podlocal_dns::wire::{self, Malformed, Message, Rcode, Section, TYPE_A, TYPE_AAAA};
 use tokio::time::timeout;
 
 use super::ancestors::ancestor_question;
-use super::question::{Mode, NoAnswer};
-use super::{Answer, Resolver, now};
+use super::outcome::{Answer, NoAnswer};
+use super::question::Mode;
+use super::{Resolver, now};
 use crate::cache::entry::Entry;
-use crate::cache::lifetime::Lifetime;
 use crate::flight::Role;
 use crate::limits;
 use crate::metrics::BackgroundQuery;
 use crate::upstream::Upstream;
+use crate::upstream::source::{self, with_source};
 
 impl<U: Upstream> Resolver<U> {
     /// The answer for a question from the search list; concurrent callers share one walk.
@@ -29,9 +30,9 @@ impl<U: Upstream> Resolver<U> {
         self.check_recent_failure(key, mode)?;
         let lead = || {
             let (resolver, key) = (Arc::clone(self), Arc::clone(key));
-            async move { resolver.complete(key, mode).await }
+            with_source(source::current(), async move { resolver.complete(key, mode).await })
         };
-        match self.route(key).completions.join(Arc::clone(key), lead).await {
+        match self.route(key).completions.join(key, lead).await {
             Ok((answer, role)) => answer.map(|entry| (entry, role)),
             Err(no_outcome) => Err(self.count_limit(no_outcome)),
         }
@@ -115,7 +116,7 @@ impl<U: Upstream> Resolver<U> {
         }
         let original = match (missing_in_zone, early) {
             (Some(original), _) => original,
-            (None, Some(task)) => task.await.unwrap_or(Err(NoAnswer::Lost))?,
+            (None, Some(task)) => task.await.unwrap_or(Err(NoAnswer::Refused(Rcode::SERVFAIL)))?,
             (None, None) => Arc::clone(&self).ask_as_it_stands(as_is.clone(), mode).await?,
         };
         match failure {
@@ -194,8 +195,7 @@ impl<U: Upstream> Resolver<U> {
         // than a second is cached, too, because it may be needed when servers fail.
         let seconds = rest.as_secs() + u64::from(rest.subsec_nanos() > 0);
         let begin = now.checked_sub(Duration::from_secs(seconds).saturating_sub(rest)).unwrap_or(now);
-        let lifetime = Lifetime::Negative(seconds as u32);
-        let entry = Entry::new(&original.aged(now), key.question().len(), lifetime, &self.limits, begin)?;
+        let entry = self.negative(key, &original, seconds as u32, begin)?;
         self.cache.insert(key, entry.clone());
         Ok(entry)
     }

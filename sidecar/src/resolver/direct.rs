@@ -16,9 +16,10 @@ use podlocal_dns::key::Key;
 use podlocal_dns::search::Verdict;
 use tokio::time::Instant;
 
+use super::Resolver;
+use super::outcome::{Answer, Miss, Resolution};
 use super::question::Mode;
 use super::type_limit::TypePermit;
-use super::{Answer, Miss, Resolution, Resolver};
 use crate::flight::{Flight, Role};
 use crate::limits;
 use crate::upstream::direct::Continuation;
@@ -100,7 +101,7 @@ impl<U: Upstream, R: Reply> DirectMiss<U, R> {
         self.flight.end(answer.clone());
         self.reply.wait(std::future::ready(match answer {
             Ok(entry) => Resolution::Fresh(entry, Role::Leader),
-            Err(no_answer) => Resolution::Failed(no_answer.rcode()),
+            Err(no_answer) => Resolution::Failed(no_answer),
         }));
     }
 }
@@ -133,7 +134,7 @@ impl<U: Upstream, R: Reply> Continuation for DirectMiss<U, R> {
                     Err(no_outcome) => Err(resolving.count_limit(no_outcome)),
                 }
             };
-            resolving.resolve(&asked, start, false, answer).await
+            resolving.resolve(&asked, start, answer).await
         });
     }
 }

@@ -14,7 +14,7 @@ use podlocal_dns::wire::NameText;
 
 use super::Resolver;
 use super::ancestors::ancestor_question;
-use super::known::Known;
+use super::outcome::Known;
 use crate::cache::entry::Entry;
 use crate::upstream::Upstream;
 

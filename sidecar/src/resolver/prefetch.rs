@@ -9,7 +9,8 @@ use podlocal_dns::wire::{self, CLASS_IN, Flags, TYPE_A};
 use tokio::task::JoinSet;
 use tokio::time::sleep;
 
-use super::question::{Mode, NoAnswer};
+use super::outcome::NoAnswer;
+use super::question::Mode;
 use super::{Resolver, now};
 use crate::metrics::BackgroundQuery;
 use crate::upstream::Upstream;
@@ -55,7 +56,7 @@ impl<U: Upstream> Resolver<U> {
             self.metrics.background_queries.inc(BackgroundQuery::Prefetch);
             match self.look_up(name).await {
                 Ok(life) => return life,
-                Err(error) => tracing::debug!(name, %error, "a name to prefetch was not resolved"),
+                Err(error) => tracing::debug!(name, ?error, "a name to prefetch was not resolved"),
             }
             sleep(pause).await;
             pause = (pause * 2).min(longest);

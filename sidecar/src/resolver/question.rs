@@ -10,64 +10,16 @@ use podlocal_dns::search::{self, Verdict};
 use podlocal_dns::wire::{self, CLASS_IN, Malformed, Message, Rcode, TYPE_A, TYPE_AAAA};
 
 use super::ancestors::missing_ancestor;
-use super::failures::Failure;
-use super::known::Known;
-use super::{Answer, Miss, Resolver, now};
+use super::outcome::{Answer, Known, Miss, NoAnswer};
+use super::{Resolver, now};
 use crate::cache::entry::Entry;
 use crate::cache::lifetime::{self, Lifetime};
 use crate::flight::{NoOutcome, Role};
 use crate::limits;
 use crate::metrics::{Limit, Outcome};
 use crate::reply;
+use crate::upstream::source::{self, with_source};
 use crate::upstream::{Failed, Upstream};
-
-/// Why there is no answer for the client.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub enum NoAnswer {
-    /// No server answered.
-    #[error(transparent)]
-    Failed(#[from] Failed),
-    /// The response has an invalid format.
-    #[error(transparent)]
-    Malformed(#[from] Malformed),
-    /// The upstream answered that it cannot answer; the RCODE for the client.
-    #[error("the upstream cannot answer")]
-    Refused(Rcode),
-    /// It failed a moment ago; the RCODE for the client.
-    #[error("the same query failed a moment ago")]
-    Remembered(Rcode),
-    /// The client's deadline has passed; the exchange may continue.
-    #[error("the answer did not come in time")]
-    Late,
-    /// A limit was reached.
-    #[error("too many queries are in flight")]
-    Overload,
-    /// The exchange panicked.
-    #[error("the exchange ended without an outcome")]
-    Lost,
-}
-
-impl NoAnswer {
-    /// The RCODE for the client.
-    pub fn rcode(self) -> Rcode {
-        match self {
-            Self::Refused(rcode) | Self::Remembered(rcode) => rcode,
-            _ => Rcode::SERVFAIL,
-        }
-    }
-}
-
-/// The RCODE for the client when the upstream answers with that RCODE, which is neither NOERROR nor NXDOMAIN,
-/// and there is no expired answer. It is the same as without the sidecar, with two exceptions:
-///
-/// | RCODE | the client gets | why |
-/// |---|---|---|
-/// | REFUSED | SERVFAIL | musl takes it for final, and CoreDNS sends it when it is overloaded |
-/// | more than four bits, such as BADVERS | SERVFAIL | it is about the sidecar's own EDNS |
-/// | any other | the same | |
-fn rcode_for_client(rcode: Rcode) -> Rcode {
-    if rcode == Rcode::REFUSED || rcode.0 > 0xf { Rcode::SERVFAIL } else { rcode }
-}
 
 /// Whether a cached answer may be used.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -89,14 +41,14 @@ impl<U: Upstream> Resolver<U> {
         let first = self.wait_for_address_answer(key);
         let lead = || {
             let (resolver, key) = (Arc::clone(self), Arc::clone(key));
-            async move {
+            with_source(source::current(), async move {
                 if let Some(address) = first {
                     address.await;
                 }
                 resolver.exchange(key, mode).await
-            }
+            })
         };
-        match self.route(key).questions.join(Arc::clone(key), lead).await {
+        match self.route(key).questions.join(key, lead).await {
             Ok((answer, role)) => answer.map(|entry| (entry, role)),
             Err(no_outcome) => Err(self.count_limit(no_outcome)),
         }
@@ -112,7 +64,7 @@ impl<U: Upstream> Resolver<U> {
         match no_outcome {
             NoOutcome::TooManyFlights => self.metrics.limits.inc(Limit::InFlight),
             NoOutcome::TooManyWaiters => self.metrics.limits.inc(Limit::WaitersPerQuery),
-            NoOutcome::Lost => return NoAnswer::Lost,
+            NoOutcome::Lost => return NoAnswer::Refused(Rcode::SERVFAIL),
         }
         NoAnswer::Overload
     }
@@ -135,10 +87,7 @@ impl<U: Upstream> Resolver<U> {
         let last_response = self.upstream(key).condition().last_response;
         let recent = |key: &Key| self.failures.recent(key, now, last_response);
         let failure = recent(key).or_else(|| recent(&key.as_is()))?;
-        Some(NoAnswer::Remembered(match failure {
-            Failure::Refusal(rcode) => rcode,
-            Failure::Silence => Rcode::SERVFAIL,
-        }))
+        Some(NoAnswer::Refused(failure.rcode()))
     }
 
     /// What the cache and the rules imply for a question that is not in the cache itself.
@@ -203,7 +152,7 @@ impl<U: Upstream> Resolver<U> {
         response: Result<Vec<u8>, Failed>,
     ) -> Answer {
         let entry = match response {
-            Ok(response) => self.read_response(response, key),
+            Ok(response) => self.read_response(&response, key, now()),
             Err(failed) => Err(failed.into()),
         };
         match entry {
@@ -223,11 +172,7 @@ impl<U: Upstream> Resolver<U> {
                 if let Some(known) = self.look_up_known(key).filter(|_| mode == Mode::UseCache) {
                     return self.known_entry(key, known);
                 }
-                let failure = match no_answer {
-                    NoAnswer::Failed(_) => Failure::Silence,
-                    _ => Failure::Refusal(no_answer.rcode()),
-                };
-                self.failures.note(key, failure, now());
+                self.failures.note(key, no_answer, now());
                 Err(no_answer)
             }
         }
@@ -254,20 +199,22 @@ impl<U: Upstream> Resolver<U> {
     pub(super) async fn ask(&self, key: &Key) -> Result<Entry, NoAnswer> {
         let deadline = tokio::time::Instant::now() + limits::DEADLINE;
         let response = self.upstream(key).ask(key, deadline).await?;
-        self.read_response(response, key)
+        self.read_response(&response, key, now())
     }
 
     /// The answer in a response. Any RCODE but NOERROR and NXDOMAIN says that the server cannot answer (RFC
-    /// 8767 section 5).
-    fn read_response(&self, mut response: Vec<u8>, key: &Key) -> Result<Entry, NoAnswer> {
-        let rcode = Message::new(&response).ok_or(Malformed)?.rcode();
+    /// 8767 section 5). NXDOMAIN to a name with an address becomes NODATA.
+    fn read_response(&self, response: &[u8], key: &Key, now: Instant) -> Answer {
+        let rcode = Message::new(response).ok_or(Malformed)?.rcode();
         if !matches!(rcode, Rcode::NO_ERROR | Rcode::NXDOMAIN) {
-            return Err(NoAnswer::Refused(rcode_for_client(rcode)));
+            return Err(NoAnswer::refused(rcode));
         }
         if rcode == Rcode::NXDOMAIN && self.has_other_address(key) {
+            let mut response = response.to_vec();
             wire::put_rcode(&mut response, Rcode::NO_ERROR);
+            return Ok(self.new_entry(&response, key, now)?);
         }
-        Ok(self.new_entry(&response, key, now())?)
+        Ok(self.new_entry(response, key, now)?)
     }
 
     /// The answer in a good response, whose exchange had no task; it is in the cache before this returns.
@@ -279,18 +226,11 @@ impl<U: Upstream> Resolver<U> {
         response: &[u8],
         now: Instant,
     ) -> Option<Entry> {
-        let mut entry = self.new_entry(response, key, now).ok()?;
-        if entry.is_nxdomain() {
-            if is_decided_by_address_answer(key, &entry)
-                && self.route(key).questions.is_in_flight(&key.with_type(TYPE_A))
-            {
-                return None;
-            }
-            if self.has_other_address(key) {
-                let mut response = response.to_vec();
-                wire::put_rcode(&mut response, Rcode::NO_ERROR);
-                entry = self.new_entry(&response, key, now).ok()?;
-            }
+        let entry = self.read_response(response, key, now).ok()?;
+        if is_decided_by_address_answer(key, &entry)
+            && self.route(key).questions.is_in_flight(&key.with_type(TYPE_A))
+        {
+            return None;
         }
         self.remember_answer(key, miss.may_deny_every_type, &entry);
         if !miss.is_free_of_rules {
@@ -316,12 +256,11 @@ impl<U: Upstream> Resolver<U> {
         if let Some(address) = self.route(key).questions.end_of(&key.with_type(TYPE_A)) {
             address.await;
         }
-        if !self.has_other_address(key) {
-            return Ok(entry);
+        if self.has_other_address(key) {
+            self.read_response(&entry.aged(now()), key, now())
+        } else {
+            Ok(entry)
         }
-        let mut response = entry.aged(now());
-        wire::put_rcode(&mut response, Rcode::NO_ERROR);
-        Ok(self.new_entry(&response, key, now())?)
     }
 
     /// Makes a cache entry from a response.
@@ -331,6 +270,12 @@ impl<U: Upstream> Resolver<U> {
         let lifetime = lifetime::lifetime(message, &self.limits);
         debug_assert_eq!(question.len(), key.question().len(), "the upstream answers the question asked");
         Entry::new(response, question.len(), lifetime, &self.limits, now)
+    }
+
+    /// The same negative answer, with a TTL of so many seconds from `begin` on.
+    pub(super) fn negative(&self, key: &Key, entry: &Entry, seconds: u32, begin: Instant) -> Answer {
+        let (bytes, lifetime) = (entry.aged(begin), Lifetime::Negative(seconds));
+        Ok(Entry::new(&bytes, key.question().len(), lifetime, &self.limits, begin)?)
     }
 
     /// Caches an answer; a contradicting one is removed, even if the new answer cannot be cached.

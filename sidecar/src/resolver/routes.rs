@@ -8,7 +8,7 @@ use std::sync::Arc;
 use podlocal_dns::key::Key;
 use podlocal_settings::Settings;
 
-use super::Answer;
+use super::outcome::Answer;
 use crate::flight::Flights;
 use crate::forward::ForwardZones;
 use crate::limits;

@@ -7,7 +7,6 @@
 use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
 
 use podlocal_dns::key::Key;
 use quick_cache::DefaultHashBuilder;
@@ -27,7 +26,7 @@ pub(super) struct Waiter {
     pub(super) address: SocketAddr,
     /// The id, flags, EDNS and spelling for its answer.
     pub(super) client: StoredClient,
-    places: Places,
+    pub(super) places: Places,
 }
 
 /// Whether a client may wait, and for which exchange.
@@ -75,11 +74,6 @@ impl Waiter {
     pub(super) fn new(query: &Query<'_>, address: SocketAddr, places: Places) -> Self {
         Self { address, client: query.client().stored(&query.key), places }
     }
-
-    /// The time since the query arrived.
-    pub(super) fn waited_for(&self, now: Instant) -> Duration {
-        now.saturating_duration_since(self.places.since)
-    }
 }
 
 #[cfg(test)]
@@ -88,6 +82,7 @@ mod tests {
     use crate::query::tests::query_bytes;
     use crate::sources::MissPermit;
     use std::sync::atomic::{AtomicUsize, Ordering};
+    use std::time::Instant;
 
     fn waiting(query: &Query<'_>, waiting: &Arc<AtomicUsize>) -> Waiter {
         waiting.fetch_add(1, Ordering::Relaxed);
