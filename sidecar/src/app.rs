@@ -9,7 +9,6 @@ use podlocal_settings::table::PREFETCH_NAMES;
 use podlocal_telemetry::{Latch, Readiness};
 use prometheus_client::registry::Registry;
 use tokio::net::TcpListener;
-use tokio::sync::oneshot;
 use tokio::time::{Instant, sleep, timeout};
 
 use crate::admin;
@@ -87,7 +86,7 @@ pub async fn serve(
     worker::serve(ours, &service, &drain).map_err(failed("cannot serve"))?;
     let others = Others::start(sockets.collect(), &service, &drain).map_err(failed("cannot serve"))?;
     if !settings.prefetch_names.is_empty() {
-        prefetch(Arc::clone(service.resolver()), settings, readiness.latch(PREFETCH_NAMES.name));
+        prefetch(service.resolver(), settings, readiness.latch(PREFETCH_NAMES.name));
     }
     let introspection = Introspection::new(service, metrics.clone(), settings.clone(), workers);
     let admin = tokio::spawn(admin::serve(admin, registry, readiness.clone(), metrics, introspection));
@@ -174,12 +173,10 @@ fn log_start(settings: &Settings, upstream: &[SocketAddr], admin_port: u16, work
 
 /// Resolves the names in the background. The proxy is ready when all of them are answered, and after the
 /// time-out in any case: a DNS outage must not become a startup outage.
-fn prefetch(resolver: Arc<Resolver<Servers>>, settings: &Settings, missing: Latch) {
-    let (resolved, all_resolved) = oneshot::channel::<()>();
-    let limit = settings.ready_timeout;
-    tokio::spawn(resolver.prefetch(settings.prefetch_names.clone(), move || drop(resolved)));
+fn prefetch(resolver: &Arc<Resolver<Servers>>, settings: &Settings, missing: Latch) {
+    let (resolved, limit) = (resolver.prefetch(&settings.prefetch_names), settings.ready_timeout);
     tokio::spawn(async move {
-        if timeout(limit, all_resolved).await.is_err() {
+        if timeout(limit, resolved).await.is_err() {
             tracing::warn!(timeout = ?limit, "not all prefetch-names were resolved in time; continuing without them");
         }
         drop(missing);

@@ -241,16 +241,6 @@ mod tests {
         assert_eq!(lifetime(&say(NoError, vec![a(0)], vec![]), &limits), Positive(10), "min-ttl");
     }
 
-    #[test]
-    fn records_are_sent_with_ttls_within_the_limits() {
-        let limits = TtlLimits { min_ttl: Duration::from_secs(10), ..limits() };
-        assert_eq!(Lifetime::Positive(10).record_ttl(5, true, &limits), 10);
-        assert_eq!(Lifetime::Positive(10).record_ttl(5, false, &limits), 5);
-        assert_eq!(Lifetime::Positive(10).record_ttl(100_000, true, &limits), 3600);
-        assert_eq!(Lifetime::Negative(5).record_ttl(30, false, &limits), 5);
-        assert_eq!(Lifetime::Uncached.record_ttl(0, true, &limits), 0);
-    }
-
     /// A well-formed record with that data.
     fn record(rtype: u16, data: &[u8]) -> Vec<u8> {
         let head = [0xc00c, rtype, 1, 0, 20, data.len() as u16].map(u16::to_be_bytes);

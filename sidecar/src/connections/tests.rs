@@ -54,17 +54,6 @@ async fn a_source_at_its_limit_loses_its_own_oldest_idle_connection() {
 }
 
 #[tokio::test]
-async fn a_full_port_closes_the_connection_that_has_been_idle_longest() {
-    let port = Port::new();
-    let [first, second, third] =
-        [(ONE, 0), (ONE, 1), (OTHER, 2)].map(|(source, at)| port.open(source, at).expect("a place"));
-    first.seat.idle_since(port.1 + Duration::from_millis(3)); // it has been used since
-    let fourth = port.open(THIRD, 4).expect("a place");
-    assert!(second.is_closed().await);
-    assert!(!first.is_closed().await && !third.is_closed().await && !fourth.is_closed().await);
-}
-
-#[tokio::test]
 async fn busy_connections_are_never_closed_for_others() {
     let port = Port::new();
     let open: Vec<_> =

@@ -215,29 +215,7 @@ fn alias(key: &Key, answer: &[u8]) -> Result<Vec<u8>, Malformed> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use hickory_proto::op::Message as Decoded;
     use podlocal_dns::wire::Flags;
-
-    #[test]
-    fn the_answer_for_another_name_becomes_an_alias_and_its_records() {
-        let question = wire::question(&wire::name_from_text("db.prod.svc").expect("a name"), 1, 1);
-        let key = Key::new(&question, Flags(Flags::RD), false);
-        let name = wire::name_from_text("db.prod.svc.cluster.local").expect("a name");
-        let mut answer = vec![0, 0, 0x85, 0x80, 0, 1, 0, 1, 0, 0, 0, 0];
-        answer.extend_from_slice(&wire::question(&name, 1, 1));
-        answer.extend_from_slice(b"\xc0\x0c\x00\x01\x00\x01\x00\x00\x00\x1e\x00\x04\x0a\x60\x00\x01");
-        let whole = Decoded::from_vec(&alias(&key, &answer).expect("an alias")).expect("decodes");
-        let texts: Vec<_> = whole.answers.iter().map(ToString::to_string).collect();
-        assert_eq!(
-            texts,
-            [
-                "db.prod.svc. 30 IN CNAME db.prod.svc.cluster.local.",
-                "db.prod.svc.cluster.local. 30 IN A 10.96.0.1"
-            ]
-        );
-        assert_eq!(whole.queries[0].name().to_string(), "db.prod.svc.");
-        assert!(whole.metadata.authoritative);
-    }
 
     /// An answer with so many addresses, and a TXT record without a string, which no typed decoder accepts.
     fn addresses(name: &[u8], count: u16) -> Vec<u8> {

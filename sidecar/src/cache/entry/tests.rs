@@ -110,23 +110,6 @@ fn ipv6_addresses_are_rotated_and_so_are_those_of_a_stale_answer() {
 }
 
 #[test]
-fn aliases_stay_in_order_before_the_addresses_of_the_last() {
-    let alias = |from: &str, to: &str| {
-        Record::from_rdata(name(from), 60, RData::CNAME(hickory_proto::rr::rdata::CNAME(name(to))))
-    };
-    let end = |last| Record::from_rdata(name("c.example."), 60, a(last, 60).data);
-    let records = vec![alias("a.example.", "b.example."), alias("b.example.", "c.example."), end(1), end(2)];
-    let entry = entry(&response(records.clone()), 60, Instant::now());
-    let mut ends = Vec::new();
-    for _ in 0..2 {
-        let reply = written(&entry, &query("a.example", 0, &[]), Instant::now(), 512);
-        assert_eq!(reply.answers[..2], records[..2]);
-        ends.push(reply.answers[2].clone());
-    }
-    assert_ne!(ends[0], ends[1]);
-}
-
-#[test]
 fn caches_that_start_together_begin_with_different_addresses() {
     let firsts = [0, 1].map(|id| {
         let mut message = response(vec![a(1, 60), a(2, 60)]);
@@ -165,28 +148,6 @@ fn rfc2181_9_tc_is_set_when_what_was_asked_for_does_not_fit() {
         assert!(reply.authorities.is_empty() || reply.authorities.len() == usize::from(authorities));
         assert!(reply.additionals.is_empty() || reply.additionals.len() == usize::from(additionals));
     }
-}
-
-#[test]
-fn an_entry_is_fresh_for_its_whole_seconds_and_not_longer() {
-    let now = Instant::now();
-    let entry = entry(&response(vec![a(1, 60)]), 60, now);
-    assert!(entry.is_fresh(now) && entry.is_fresh(now + Duration::from_millis(59_999)));
-    assert!(!entry.is_fresh(now + Duration::from_secs(60)));
-}
-
-#[test]
-fn rfc3597_an_unknown_type_passes_byte_for_byte() {
-    let now = Instant::now();
-    let data = hickory_proto::rr::rdata::NULL::with(vec![0, 1, 2, 0xc0, 0x0c, 255]);
-    let unknown = Record::from_rdata(
-        name("a.example."),
-        60,
-        RData::Unknown { code: RecordType::Unknown(65399), rdata: data.clone() },
-    );
-    let entry = entry(&response(vec![unknown]), 60, now);
-    let reply = written(&entry, &query("a.example", 0, &[]), now, 512);
-    assert!(matches!(&reply.answers[0].data, RData::Unknown { rdata, .. } if *rdata == data));
 }
 
 #[test]
