@@ -43,7 +43,7 @@ pub enum StartError {
     /// Anything else that the operating system refused.
     #[error("{failure}: {source}")]
     System {
-        /// What failed.
+        /// The failed act, in words.
         failure: &'static str,
         /// The error of the operating system.
         source: io::Error,

@@ -12,7 +12,6 @@
 
 use std::collections::HashMap;
 use std::hash::Hash;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use quick_cache::DefaultHashBuilder;
@@ -27,51 +26,40 @@ pub struct Flights<K, V> {
 }
 
 /// `None`: nobody waits for the outcome yet.
-type InFlight<K, V> = HashMap<Arc<K>, Option<Arc<FlightOutcome<V>>>, DefaultHashBuilder>;
+type InFlight<K, V> = HashMap<Arc<K>, Option<Waiter<V>>, DefaultHashBuilder>;
 
-/// The place where the outcome of one flight is published. It is not a tokio channel: a channel with many
-/// receivers takes half a kilobyte, and most flights have only their leader.
+/// A place among those who wait for an outcome.
+type Waiter<V> = Arc<FlightOutcome<V>>;
+
+/// A waiter, and the flight that it has to start, if there was none.
+type Entered<K, V> = (Waiter<V>, Option<Flight<K, V>>);
+
+/// The place where the outcome of one flight is published. Each waiter holds a reference to it, so their number
+/// is one less than the reference count. It is not a tokio channel: a channel with many receivers takes half a
+/// kilobyte, and most flights have only their leader.
 #[derive(Debug)]
 struct FlightOutcome<V> {
     /// `Some(None)`: the flight was lost.
     value: OnceLock<Option<V>>,
     published: Notify,
-    waiters: AtomicUsize,
 }
-
-/// A caller that waits for an outcome; counted until it is dropped.
-#[derive(Debug)]
-struct Waiter<V>(Arc<FlightOutcome<V>>);
 
 impl<V> Default for FlightOutcome<V> {
     fn default() -> Self {
-        Self { value: OnceLock::new(), published: Notify::new(), waiters: AtomicUsize::new(0) }
+        Self { value: OnceLock::new(), published: Notify::new() }
     }
 }
 
 impl<V> FlightOutcome<V> {
-    fn enter(self: &Arc<Self>) -> Waiter<V> {
-        self.waiters.fetch_add(1, Ordering::Relaxed);
-        Waiter(Arc::clone(self))
-    }
-}
-
-impl<V> Waiter<V> {
     /// Waits for the outcome; `None`: the flight was lost.
     async fn wait(&self) -> Option<&V> {
-        if self.0.value.get().is_none() {
-            let published = self.0.published.notified(); // registered before the second look at the value
-            if self.0.value.get().is_none() {
+        if self.value.get().is_none() {
+            let published = self.published.notified(); // registered before the second look at the value
+            if self.value.get().is_none() {
                 published.await;
             }
         }
-        self.0.value.get()?.as_ref()
-    }
-}
-
-impl<V> Drop for Waiter<V> {
-    fn drop(&mut self) {
-        self.0.waiters.fetch_sub(1, Ordering::Relaxed);
+        self.value.get()?.as_ref()
     }
 }
 
@@ -85,16 +73,13 @@ pub enum Role {
 }
 
 /// Why a caller gets no outcome.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum NoOutcome {
     /// The limit on flights is reached.
-    #[error("too many exchanges are in flight")]
     TooManyFlights,
     /// The limit on the waiters of this flight is reached.
-    #[error("too many clients wait for this exchange")]
     TooManyWaiters,
     /// The exchange ended without an outcome: its task panicked.
-    #[error("the exchange ended without an outcome")]
     Lost,
 }
 
@@ -123,7 +108,7 @@ where
         let (waiter, flight) = self.enter(key)?;
         let role = if let Some(flight) = flight {
             let exchange = lead();
-            // In a task of its own: when it panics, the flight is lost, and its waiters go on.
+            // In a task of its own: when it panics, the flight is lost, and its waiters get that outcome.
             tokio::spawn(async move { flight.end(exchange.await) });
             Role::Leader
         } else {
@@ -144,7 +129,7 @@ where
 
     /// Resolves at the end of `key`'s flight, if there is one; the waiter counts like any other.
     pub fn end_of(&self, key: &K) -> Option<impl Future<Output = ()> + Send + use<K, V>> {
-        let waiter = self.lock().get_mut(key)?.get_or_insert_default().enter();
+        let waiter = self.waiter(key)?;
         Some(async move {
             waiter.wait().await;
         })
@@ -166,24 +151,30 @@ where
     }
 
     /// A place among the waiters of `key`'s flight; when there is none, with a new flight.
-    fn enter(self: &Arc<Self>, key: &Arc<K>) -> Result<(Waiter<V>, Option<Flight<K, V>>), NoOutcome> {
+    fn enter(self: &Arc<Self>, key: &Arc<K>) -> Result<Entered<K, V>, NoOutcome> {
         let mut in_flight = self.lock();
         if let Some(outcome) = in_flight.get_mut(&**key) {
             let outcome = outcome.get_or_insert_default();
-            if outcome.waiters.load(Ordering::Relaxed) >= self.max_waiters {
+            if Arc::strong_count(outcome) > self.max_waiters {
                 return Err(NoOutcome::TooManyWaiters);
             }
-            return Ok((outcome.enter(), None));
+            return Ok((Arc::clone(outcome), None));
         }
         if in_flight.len() >= self.max_flights {
             return Err(NoOutcome::TooManyFlights);
         }
-        let waiter = in_flight.entry(Arc::clone(key)).or_default().get_or_insert_default().enter();
+        let waiter = Waiter::default();
+        in_flight.insert(Arc::clone(key), Some(Arc::clone(&waiter)));
         Ok((waiter, Some(Flight { flights: Arc::clone(self), key: Arc::clone(key), value: None })))
     }
 }
 
-impl<K, V> Flights<K, V> {
+impl<K: Hash + Eq, V> Flights<K, V> {
+    /// A place among the waiters of that flight, whatever their number.
+    fn waiter(&self, key: &K) -> Option<Waiter<V>> {
+        Some(Arc::clone(self.lock().get_mut(key)?.get_or_insert_default()))
+    }
+
     fn lock(&self) -> MutexGuard<'_, InFlight<K, V>> {
         // A panic under the lock cannot leave the map half changed.
         self.in_flight.lock().unwrap_or_else(PoisonError::into_inner)
@@ -213,12 +204,8 @@ impl<K: Hash + Eq, V: Clone> Flight<K, V> {
 
     /// Resolves to the outcome of the flight, for the caller that has started it.
     pub fn wait_for_end(&self) -> impl Future<Output = Result<V, NoOutcome>> + use<K, V> {
-        let mut in_flight = self.flights.lock();
-        let waiter = in_flight.get_mut(&*self.key).map(|outcome| outcome.get_or_insert_default().enter());
-        async move {
-            let Some(waiter) = waiter else { return Err(NoOutcome::Lost) };
-            waiter.wait().await.cloned().ok_or(NoOutcome::Lost)
-        }
+        let waiter = self.flights.waiter(&self.key);
+        async move { waiter.ok_or(NoOutcome::Lost)?.wait().await.cloned().ok_or(NoOutcome::Lost) }
     }
 }
 

@@ -36,14 +36,21 @@ fn main() -> ExitCode {
             Err(error) => cannot_start(&error),
         },
         Command::Await => runtime.block_on(await_ready(&invocation.settings)),
-        Command::Health => runtime.block_on(health(&invocation.settings)),
+        Command::Health => {
+            let ready = runtime.block_on(gate::check(invocation.settings.admin_port));
+            ready.map_or_else(|reason| fail(&reason), |()| ExitCode::SUCCESS)
+        }
         Command::Help => print(&cli::help()),
         Command::Version => print(concat!("podlocal-sidecar ", env!("CARGO_PKG_VERSION"), "\n")),
     }
 }
 
 fn cannot_start(error: &io::Error) -> ExitCode {
-    eprintln!("podlocal-sidecar: cannot start: {error}");
+    fail(&format!("cannot start: {error}"))
+}
+
+fn fail(reason: &str) -> ExitCode {
+    eprintln!("podlocal-sidecar: {reason}");
     ExitCode::FAILURE
 }
 
@@ -74,16 +81,6 @@ async fn await_ready(settings: &Settings) -> ExitCode {
         eprintln!("podlocal-sidecar: the proxy is not ready, and the pod starts anyway: {reason}");
     }
     ExitCode::SUCCESS
-}
-
-async fn health(settings: &Settings) -> ExitCode {
-    match gate::check(settings.admin_port).await {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(reason) => {
-            eprintln!("podlocal-sidecar: {reason}");
-            ExitCode::FAILURE
-        }
-    }
 }
 
 /// The servers of the settings, or those of `/etc/resolv.conf`.

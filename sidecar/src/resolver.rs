@@ -32,6 +32,7 @@ use routes::{Route, Routes};
 use type_limit::TypesInFlight;
 
 pub mod ancestors;
+mod answers;
 pub mod awaited_names;
 pub mod completion;
 pub mod direct;
@@ -171,7 +172,7 @@ impl<U: Upstream> Resolver<U> {
         let outcome = match self.search.zone_at(query.key.name()) {
             // The proxy's own probe has come back: forwarded again, it would circulate forever.
             _ if self.is_loop(query) => Outcome::Loop,
-            Some(zone_at) if !self.routes.cluster().upstream.condition().is_dead => {
+            Some(zone_at) if !self.routes.cluster.upstream.condition().is_dead => {
                 reply::write_missing(query, zone_at, reply::IMPOSSIBLE_TTL, out);
                 return Outcome::HealthCheck;
             }
@@ -211,12 +212,12 @@ impl<U: Upstream> Resolver<U> {
 
     /// The upstream for names without a forward zone.
     pub fn cluster_upstream(&self) -> &U {
-        &self.routes.cluster().upstream
+        &self.routes.cluster.upstream
     }
 
     /// The upstreams of forward zones, with the name of the zone on the wire.
     pub fn forward_upstreams(&self) -> impl Iterator<Item = (&[u8], &U)> {
-        self.routes.forward().map(|(zone, route)| (zone, &route.upstream))
+        self.routes.forward.all().map(|(zone, route)| (zone, &route.upstream))
     }
 
     fn route(&self, key: &Key) -> &Route<U> {

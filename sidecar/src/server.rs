@@ -3,7 +3,6 @@
 
 use std::net::IpAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Instant;
 
 use podlocal_dns::key::Key;
@@ -45,7 +44,8 @@ pub struct Service<U> {
     max_udp_size: usize,
     max_waiters: usize,
     max_waiters_per_query: usize,
-    waiting: Arc<AtomicUsize>,
+    /// Shared with every query that waits, so its reference count is their number, and one.
+    waiting: Arc<()>,
     /// The TCP connections of all listeners.
     connections: Arc<Connections>,
 }
@@ -64,16 +64,10 @@ pub enum Step<'a> {
 /// The places that a query holds while it waits: one of all, and one of its source.
 #[derive(Debug)]
 pub struct Places {
-    waiting: Arc<AtomicUsize>,
+    _of_all: Arc<()>,
     /// When the query began to wait.
     since: Instant,
     _of_source: MissPermit,
-}
-
-impl Drop for Places {
-    fn drop(&mut self) {
-        self.waiting.fetch_sub(1, Ordering::Relaxed);
-    }
 }
 
 impl<U: Upstream> Service<U> {
@@ -157,7 +151,7 @@ impl<U: Upstream> Service<U> {
 
     /// The number of clients that wait for an answer.
     pub fn waiting(&self) -> usize {
-        self.waiting.load(Ordering::Relaxed)
+        Arc::strong_count(&self.waiting) - 1
     }
 
     /// The resolver, for introspection.
@@ -189,8 +183,7 @@ impl<U: Upstream> Service<U> {
 
     /// Reserves the places for a query that waits.
     fn places(&self, key: &Key, source: IpAddr, now: Instant) -> Result<Places, Refused> {
-        let waiting = self.waiting.load(Ordering::Relaxed);
-        let free = self.max_waiters.saturating_sub(waiting);
+        let free = self.max_waiters.saturating_sub(self.waiting());
         if free == 0 {
             return Err(self.sources.refuse(source, Limit::Waiters, now));
         }
@@ -199,8 +192,7 @@ impl<U: Upstream> Service<U> {
         let of_source = self.sources.admit_miss(source, free, now)?;
         // Several workers may take the last place at the same time: the limit protects memory and need not be
         // exact.
-        self.waiting.fetch_add(1, Ordering::Relaxed);
-        Ok(Places { waiting: Arc::clone(&self.waiting), since: now, _of_source: of_source })
+        Ok(Places { _of_all: Arc::clone(&self.waiting), since: now, _of_source: of_source })
     }
 
     fn reject(&self, bytes: &[u8], rejected: Rejected, out: &mut Vec<u8>) -> Step<'static> {

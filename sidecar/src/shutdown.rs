@@ -57,25 +57,3 @@ impl Drain {
         let _ = self.0.wait_for(|begun| *begun).await; // fails if the drainer is dropped: then the process ends
     }
 }
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use std::time::Duration;
-    use tokio::time::{Instant, sleep};
-
-    #[tokio::test(start_paused = true)]
-    async fn the_drain_ends_when_the_last_handle_is_dropped() {
-        let (drainer, mut drain) = drain();
-        let held = drain.clone();
-        tokio::spawn(async move {
-            drain.begun().await;
-            sleep(Duration::from_secs(2)).await;
-            drop(drain);
-        });
-        let start = Instant::now();
-        drop(held);
-        drainer.drain().await;
-        assert_eq!(start.elapsed(), Duration::from_secs(2));
-    }
-}

@@ -226,14 +226,6 @@ async fn stats_count_names_from_the_first_request() {
 }
 
 #[tokio::test]
-async fn with_query_log_names_are_counted_from_the_start() {
-    let (_upstream, proxy) = start_world(&["--query-log", "true"]).await;
-    proxy.finds("there.example.").await;
-    let stats = proxy.document(&target::stats(true)).await;
-    has(&stats["names"]["top"][0], &json!({ "name": "there.example.", "count": 1 }));
-}
-
-#[tokio::test]
 async fn foreign_requests_get_nothing_and_bad_ones_an_explanation() {
     let (upstream, mut proxy) = start_world(&[]).await;
     let admin = proxy.admin;

@@ -14,7 +14,7 @@ use serde::Serialize;
 use tokio::sync::Semaphore;
 use tokio::time::Instant;
 
-use super::trace::{LookupTrace, QueriedServer, build_report, micros};
+use super::trace::{LookupTrace, build_report, micros};
 use crate::limits;
 use crate::metrics::{BackgroundQuery, ByTransport, Limit, Metrics, Outcome, process};
 use crate::resolver::Load;
@@ -66,20 +66,19 @@ impl Introspection {
         let explained = self.service.explain(&query_message(&question)).await;
         let now = Instant::now().into_std();
         let walked = if explained.waited.is_some() { resolver.walked(&key, now) } else { Vec::new() };
-        let mut noted: Vec<_> = observations.iter().flat_map(Observation::events).collect();
-        noted.sort_by_key(|noted| noted.at);
+        let related = resolver.related(&key);
+        let mut events: Vec<_> = observations.iter().flat_map(Observation::events).collect();
+        events.retain(|observed| related.contains(&observed.key));
+        events.sort_by_key(|observed| observed.at);
         let trace = LookupTrace {
             key: &key,
             explained: &explained,
-            noted: &noted,
-            related: &resolver.related(&key),
+            resolver,
+            events: &events,
             after: &resolver.question_status(&key, now),
             walked: &walked,
         };
-        json(&build_report(&trace, |key, index| {
-            let (address, is_shared_tier) = resolver.upstream(key).server(index)?;
-            Some(QueriedServer { address, is_shared_tier, zone: resolver.forward_zone(key) })
-        }))
+        json(&build_report(&trace))
     }
 
     /// The counters since the start, and the present state.

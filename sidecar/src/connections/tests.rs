@@ -77,7 +77,7 @@ async fn a_closed_connection_frees_its_place_and_memory() {
     drop((held, first));
     let third = port.open(ONE, 2).expect("a place");
     assert!(third.seat.hold(80).is_some(), "100 less 10 for each of two");
-    assert_eq!(port.0.lock().bytes, 20);
+    assert_eq!(lock(&port.0.table).bytes, 20);
 }
 
 #[tokio::test]
@@ -103,8 +103,8 @@ async fn late_drops_of_a_closed_connection_do_not_affect_its_successor() {
     let third = port.open(ONE, 2).expect("a place");
     assert!(closed.is_closed().await);
     drop((held, closed));
-    assert_eq!(port.0.lock().bytes, 20);
+    assert_eq!(lock(&port.0.table).bytes, 20);
     drop((second, third));
-    let table = port.0.lock();
+    let table = lock(&port.0.table);
     assert_eq!((table.bytes, table.free.len(), table.of_source.len()), (0, 3, 0));
 }

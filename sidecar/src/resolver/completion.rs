@@ -18,7 +18,6 @@ use crate::flight::Role;
 use crate::limits;
 use crate::metrics::BackgroundQuery;
 use crate::upstream::Upstream;
-use crate::upstream::source::{self, with_source};
 
 impl<U: Upstream> Resolver<U> {
     /// The answer for a question from the search list; concurrent callers share one walk.
@@ -27,15 +26,8 @@ impl<U: Upstream> Resolver<U> {
         key: &Arc<Key>,
         mode: Mode,
     ) -> Result<(Entry, Role), NoAnswer> {
-        self.check_recent_failure(key, mode)?;
-        let lead = || {
-            let (resolver, key) = (Arc::clone(self), Arc::clone(key));
-            with_source(source::current(), async move { resolver.complete(key, mode).await })
-        };
-        match self.route(key).completions.join(key, lead).await {
-            Ok((answer, role)) => answer.map(|entry| (entry, role)),
-            Err(no_outcome) => Err(self.count_limit(no_outcome)),
-        }
+        let walk = || Arc::clone(self).complete(Arc::clone(key), mode);
+        self.share(&self.route(key).completions, key, mode, walk).await
     }
 
     /// Walks the search list as glibc does (`__res_context_search` in `resolv/res_query.c`), but a candidate
@@ -80,34 +72,31 @@ impl<U: Upstream> Resolver<U> {
         let (mut early, mut rest, mut failure) = (None, Duration::MAX, None);
         for candidate in self.search.candidates(key.name()) {
             let mut asked = pin!(self.ask_candidate(&key, &candidate, mode));
-            let answer = match timeout(limits::SEARCH_HEAD_START, &mut asked).await {
-                Ok(answer) => answer,
-                Err(_)
-                    if candidate.first == First::Own
-                        || is_for_cluster
-                        || missing_in_zone.is_some()
-                        || self.is_refusing(&candidate) =>
-                {
-                    asked.await
+            let answer = if let Ok(answer) = timeout(limits::SEARCH_HEAD_START, &mut asked).await {
+                answer
+            } else {
+                let may_be_elsewhere = candidate.first != First::Own
+                    && !is_for_cluster
+                    && missing_in_zone.is_none()
+                    && !self.is_refusing(&candidate);
+                if may_be_elsewhere && early.is_none() {
+                    early = Some(tokio::spawn(Arc::clone(&self).ask_as_it_stands(as_is.clone(), mode)));
                 }
-                Err(_) => {
-                    early.get_or_insert_with(|| {
-                        tokio::spawn(Arc::clone(&self).ask_as_it_stands(as_is.clone(), mode))
-                    });
-                    asked.await
-                }
+                asked.await
             };
             match answer {
                 Ok(entry) if entry.is_nxdomain() => rest = rest.min(entry.remaining(now())),
                 Ok(entry) => {
                     let response = alias(&key, &entry.aged(now()))?;
                     let entry = self.new_entry(&response, &key, now())?;
+                    entry.mark_from_search_list();
                     self.cache.insert(&key, entry.clone());
                     return Ok(entry);
                 }
                 Err(no_answer)
                     if self.is_refusing(&candidate)
-                        && self.routes.have_same_route(&candidate.name, key.name()) =>
+                        && self.routes.forward_zone(&candidate.name)
+                            == self.routes.forward_zone(key.name()) =>
                 {
                     return Err(no_answer);
                 }

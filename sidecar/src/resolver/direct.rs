@@ -72,7 +72,7 @@ impl<U: Upstream> Resolver<U> {
     }
 
     fn is_decided_by_one_answer(self: &Arc<Self>, key: &Key, miss: Miss, now: Instant) -> bool {
-        if self.awaited_names.contains(key.name()) || self.has_failed_lately(key, now.into_std()) {
+        if self.awaited_names.contains(key.name()) || self.recent_failure(key, now.into_std()).is_some() {
             return false;
         }
         if miss.is_free_of_rules {

@@ -1,7 +1,7 @@
 //! Cached failures, so that a question that cannot be answered is not queried for every client (RFC 9520).
 //! They never replace a good answer: the cache is looked at first.
 
-use std::sync::{Mutex, PoisonError};
+use std::sync::Mutex;
 use std::time::Instant;
 
 use podlocal_dns::key::{Key, StoredKey};
@@ -9,6 +9,7 @@ use quick_cache::sync::Cache;
 
 use super::outcome::NoAnswer;
 use crate::limits;
+use crate::supervise::lock;
 
 /// The questions that failed recently.
 #[derive(Debug)]
@@ -29,12 +30,12 @@ impl Failures {
     /// Caches a failure.
     pub fn note(&self, key: &Key, failure: NoAnswer, now: Instant) {
         self.recent.insert(key.stored(), (now, failure));
-        *self.noted_at.lock().unwrap_or_else(PoisonError::into_inner) = Some(now);
+        *lock(&self.noted_at) = Some(now);
     }
 
     /// Whether any question failed recently.
     pub fn has_recent(&self, now: Instant) -> bool {
-        let noted_at = *self.noted_at.lock().unwrap_or_else(PoisonError::into_inner);
+        let noted_at = *lock(&self.noted_at);
         noted_at.is_some_and(|at| is_recent(at, now))
     }
 
@@ -49,34 +50,4 @@ impl Failures {
 
 fn is_recent(at: Instant, now: Instant) -> bool {
     now.saturating_duration_since(at) < limits::FAILURE_MEMORY
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use podlocal_dns::wire::{Flags, Rcode};
-    use std::time::Duration;
-
-    #[test]
-    fn rfc9520_3_2_a_failure_is_remembered_for_two_seconds() {
-        let (failures, now) = (Failures::default(), Instant::now());
-        let key = Key::new(b"\x01a\x00\x00\x01\x00\x01", Flags(0), false);
-        assert_eq!(failures.recent(&key, now, None), None);
-        let refusal = NoAnswer::Refused(Rcode::NOTIMP);
-        failures.note(&key, refusal, now);
-        let after = |milliseconds| now + Duration::from_millis(milliseconds);
-        let recent = failures.recent(&key, after(1999), Some(after(1000)));
-        assert_eq!(recent, Some(refusal), "another name's answer says nothing");
-        assert_eq!(failures.recent(&key, after(2000), None), None);
-    }
-
-    #[test]
-    fn silence_is_forgotten_when_the_upstream_answers_again() {
-        let (failures, now) = (Failures::default(), Instant::now());
-        let key = Key::new(b"\x01a\x00\x00\x01\x00\x01", Flags(0), false);
-        failures.note(&key, NoAnswer::Silence, now);
-        assert_eq!(failures.recent(&key, now, Some(now)), Some(NoAnswer::Silence));
-        let later = now + Duration::from_millis(1);
-        assert_eq!(failures.recent(&key, later, Some(later)), None);
-    }
 }

@@ -112,7 +112,10 @@ impl<U: Upstream> Resolver<U> {
 
     /// Refreshes an answer in the background, unless a query for it is in flight.
     pub(super) fn refresh(self: &Arc<Self>, key: &Key, mode: Mode) {
-        if self.is_in_flight(key) || self.has_failed_lately(key, now()) || !self.upstream(key).may_refresh() {
+        if self.is_in_flight(key)
+            || self.recent_failure(key, now()).is_some()
+            || !self.upstream(key).may_refresh()
+        {
             return;
         }
         self.metrics.background_queries.inc(BackgroundQuery::Refresh);

@@ -6,15 +6,16 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use podlocal_dns::key::Key;
-use podlocal_dns::search::{self, Verdict};
-use podlocal_dns::wire::{self, CLASS_IN, Malformed, Message, Rcode, TYPE_A, TYPE_AAAA};
+use podlocal_dns::search::Verdict;
+use podlocal_dns::wire::{Rcode, TYPE_A};
 
 use super::ancestors::missing_ancestor;
+use super::answers::is_decided_by_address_answer;
 use super::outcome::{Answer, Known, Miss, NoAnswer};
 use super::{Resolver, now};
 use crate::cache::entry::Entry;
-use crate::cache::lifetime::{self, Lifetime};
-use crate::flight::{NoOutcome, Role};
+use crate::cache::lifetime::Lifetime;
+use crate::flight::{Flights, NoOutcome, Role};
 use crate::limits;
 use crate::metrics::{Limit, Outcome};
 use crate::reply;
@@ -37,19 +38,37 @@ impl<U: Upstream> Resolver<U> {
         key: &Arc<Key>,
         mode: Mode,
     ) -> Result<(Entry, Role), NoAnswer> {
-        self.check_recent_failure(key, mode)?;
-        let first = self.wait_for_address_answer(key);
-        let lead = || {
-            let (resolver, key) = (Arc::clone(self), Arc::clone(key));
-            with_source(source::current(), async move {
-                if let Some(address) = first {
+        let exchange = || {
+            let (resolver, key, address) =
+                (Arc::clone(self), Arc::clone(key), self.wait_for_address_answer(key));
+            async move {
+                if let Some(address) = address {
                     address.await;
                 }
                 resolver.exchange(key, mode).await
-            })
+            }
         };
-        match self.route(key).questions.join(key, lead).await {
-            Ok((answer, role)) => answer.map(|entry| (entry, role)),
+        self.share(&self.route(key).questions, key, mode, exchange).await
+    }
+
+    /// Joins the flight for a question, or starts it with that exchange; unless the question failed a moment ago.
+    pub(super) async fn share<F>(
+        &self,
+        flights: &Arc<Flights<Key, Answer>>,
+        key: &Arc<Key>,
+        mode: Mode,
+        exchange: impl FnOnce() -> F,
+    ) -> Result<(Entry, Role), NoAnswer>
+    where
+        F: Future<Output = Answer> + Send + 'static,
+    {
+        if mode == Mode::UseCache
+            && let Some(failure) = self.recent_failure(key, now())
+        {
+            return Err(failure);
+        }
+        match flights.join(key, || with_source(source::current(), exchange())).await {
+            Ok((answer, role)) => Ok((answer?, role)),
             Err(no_outcome) => Err(self.count_limit(no_outcome)),
         }
     }
@@ -69,18 +88,8 @@ impl<U: Upstream> Resolver<U> {
         NoAnswer::Overload
     }
 
-    /// The cached failure of a question, as an error, if the mode allows it.
-    pub(super) fn check_recent_failure(&self, key: &Key, mode: Mode) -> Result<(), NoAnswer> {
-        let failure = if mode == Mode::UseCache { self.recent_failure(key, now()) } else { None };
-        failure.map_or(Ok(()), Err)
-    }
-
-    /// Whether the question has a cached failure.
-    pub(super) fn has_failed_lately(&self, key: &Key, now: Instant) -> bool {
-        self.recent_failure(key, now).is_some()
-    }
-
-    fn recent_failure(&self, key: &Key, now: Instant) -> Option<NoAnswer> {
+    /// The cached failure of a question.
+    pub(super) fn recent_failure(&self, key: &Key, now: Instant) -> Option<NoAnswer> {
         if !self.failures.has_recent(now) {
             return None;
         }
@@ -102,21 +111,15 @@ impl<U: Upstream> Resolver<U> {
 
     /// NXDOMAIN by a rule, for a question that is not in the cache.
     pub(super) fn decide_by_rules(&self, key: &Key, verdict: Verdict<'_>, now: Instant) -> Option<Known> {
-        if !matches!(verdict, Verdict::Impossible | Verdict::Below(_)) {
-            return None;
-        }
-        let zone_at = self.search.zone_at(key.name())?;
-        match verdict {
-            Verdict::Impossible => {
-                Some(Known::Missing { zone_at, ttl: reply::IMPOSSIBLE_TTL, outcome: Outcome::ImpossibleName })
-            }
+        let (ttl, outcome) = match verdict {
+            Verdict::Impossible => (reply::IMPOSSIBLE_TTL, Outcome::ImpossibleName),
             Verdict::Below(ancestors) if !self.awaited_names.contains(key.name()) => {
                 let above = missing_ancestor(key, ancestors, |key| self.cache.get(key, now))?;
-                let ttl = above.remaining(now).as_secs().max(1) as u32;
-                Some(Known::Missing { zone_at, ttl, outcome: Outcome::NxdomainCut })
+                (above.remaining(now).as_secs().max(1) as u32, Outcome::NxdomainCut)
             }
-            _ => None,
-        }
+            _ => return None,
+        };
+        Some(Known::Missing { zone_at: self.search.zone_at(key.name())?, ttl, outcome })
     }
 
     /// One exchange. Its answer is in the cache before this returns: the flight must not end earlier.
@@ -202,21 +205,6 @@ impl<U: Upstream> Resolver<U> {
         self.read_response(&response, key, now())
     }
 
-    /// The answer in a response. Any RCODE but NOERROR and NXDOMAIN says that the server cannot answer (RFC
-    /// 8767 section 5). NXDOMAIN to a name with an address becomes NODATA.
-    fn read_response(&self, response: &[u8], key: &Key, now: Instant) -> Answer {
-        let rcode = Message::new(response).ok_or(Malformed)?.rcode();
-        if !matches!(rcode, Rcode::NO_ERROR | Rcode::NXDOMAIN) {
-            return Err(NoAnswer::refused(rcode));
-        }
-        if rcode == Rcode::NXDOMAIN && self.has_other_address(key) {
-            let mut response = response.to_vec();
-            wire::put_rcode(&mut response, Rcode::NO_ERROR);
-            return Ok(self.new_entry(&response, key, now)?);
-        }
-        Ok(self.new_entry(response, key, now)?)
-    }
-
     /// The answer in a good response, whose exchange had no task; it is in the cache before this returns.
     /// `None`: the answer to another question must be waited for, or the response has an invalid format.
     pub(super) fn end_direct_exchange(
@@ -238,84 +226,4 @@ impl<U: Upstream> Resolver<U> {
         }
         Some(entry)
     }
-
-    /// Whether the name has an address of the other type, so that it exists (RFC 4074 section 4.2: some
-    /// servers still answer NXDOMAIN, and musl accepts that).
-    fn has_other_address(&self, key: &Key) -> bool {
-        let Some(sibling) = search::sibling(key) else { return false };
-        let is_there = |key| self.cache.get(key, now()).is_some_and(|entry| entry.is_positive());
-        is_there(&sibling) || is_there(&sibling.for_clients())
-    }
-
-    /// Corrects NXDOMAIN to AAAA while an A query is in flight: the answer to A decides, whichever arrives
-    /// first.
-    pub(super) async fn reconcile(&self, key: &Key, entry: Entry) -> Result<Entry, NoAnswer> {
-        if !is_decided_by_address_answer(key, &entry) {
-            return Ok(entry);
-        }
-        if let Some(address) = self.route(key).questions.end_of(&key.with_type(TYPE_A)) {
-            address.await;
-        }
-        if self.has_other_address(key) {
-            self.read_response(&entry.aged(now()), key, now())
-        } else {
-            Ok(entry)
-        }
-    }
-
-    /// Makes a cache entry from a response.
-    pub(super) fn new_entry(&self, response: &[u8], key: &Key, now: Instant) -> Result<Entry, Malformed> {
-        let message = Message::new(response).ok_or(Malformed)?;
-        let question = message.question().ok_or(Malformed)?;
-        let lifetime = lifetime::lifetime(message, &self.limits);
-        debug_assert_eq!(question.len(), key.question().len(), "the upstream answers the question asked");
-        Entry::new(response, question.len(), lifetime, &self.limits, now)
-    }
-
-    /// The same negative answer, with a TTL of so many seconds from `begin` on.
-    pub(super) fn negative(&self, key: &Key, entry: &Entry, seconds: u32, begin: Instant) -> Answer {
-        let (bytes, lifetime) = (entry.aged(begin), Lifetime::Negative(seconds));
-        Ok(Entry::new(&bytes, key.question().len(), lifetime, &self.limits, begin)?)
-    }
-
-    /// Caches an answer; a contradicting one is removed, even if the new answer cannot be cached.
-    ///
-    /// | the answer | is cached for |
-    /// |---|---|
-    /// | NXDOMAIN to A | every type (RFC 2308 section 5) |
-    /// | NXDOMAIN to another type | that type: some servers send it for names with addresses (RFC 4074 section 4.2) |
-    /// | anything else | its type; a cached NXDOMAIN for every type is removed |
-    pub(super) fn remember(&self, key: &Key, entry: &Entry) {
-        self.remember_answer(key, self.search.shares_missing(key), entry);
-    }
-
-    /// The same, where it is known whether NXDOMAIN for every type may be cached.
-    fn remember_answer(&self, key: &Key, may_deny_every_type: bool, entry: &Entry) {
-        let is_missing = entry.is_missing_name();
-        if is_missing && key.type_and_class() == (TYPE_A, CLASS_IN) {
-            self.cache.remove(key);
-            return self.cache.insert(&key.for_every_type(), entry.clone());
-        }
-        if !is_missing && may_deny_every_type {
-            self.cache.remove(&key.for_every_type());
-        }
-        self.store(key, entry);
-    }
-
-    /// Caches an answer for its own question. An address removes a cached NXDOMAIN to the other address type.
-    pub(super) fn store(&self, key: &Key, entry: &Entry) {
-        if entry.is_positive()
-            && let Some(sibling) = search::sibling(key)
-            && self.cache.get_expired(&sibling).is_some_and(|entry| entry.is_missing_name())
-        {
-            self.cache.remove(&sibling);
-        }
-        self.cache.insert(key, entry.clone());
-    }
-}
-
-/// Whether that is NXDOMAIN to AAAA, about which the answer to A decides.
-fn is_decided_by_address_answer(key: &Key, entry: &Entry) -> bool {
-    let (rtype, _) = key.type_and_class();
-    rtype == TYPE_AAAA && entry.is_missing_name()
 }

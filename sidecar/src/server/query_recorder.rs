@@ -1,8 +1,8 @@
 //! Records the names of queries: for the query log, and for the most frequent names of `stats --names`. Both
 //! are usually off.
 
+use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use podlocal_dns::wire;
 use tokio::time::Instant;
@@ -10,6 +10,7 @@ use tokio::time::Instant;
 use crate::limits;
 use crate::metrics::{Outcome, Transport};
 use crate::query::Client;
+use crate::supervise::lock;
 use crate::top_names::TopNames;
 
 /// The query log and the counts of names.
@@ -54,7 +55,7 @@ impl QueryRecorder {
     /// the last one.
     pub(super) fn top_names(&self) -> TopNames {
         let now = Instant::now();
-        let mut counted = self.lock();
+        let mut counted = lock(&self.counted);
         if !self.is_enabled.swap(true, Ordering::Relaxed) {
             counted.0 = TopNames::new(now);
         }
@@ -63,17 +64,12 @@ impl QueryRecorder {
     }
 
     fn count(&self, name: &[u8], now: Instant) {
-        let (names, until) = &mut *self.lock();
+        let (names, until) = &mut *lock(&self.counted);
         if self.logs_queries || now < *until {
             names.count(name);
         } else {
             self.is_enabled.store(false, Ordering::Relaxed);
         }
-    }
-
-    fn lock(&self) -> MutexGuard<'_, (TopNames, Instant)> {
-        // A panic under the lock leaves at most one count wrong.
-        self.counted.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -9,7 +9,7 @@ use podlocal_dns::report::{CachedFor, Exchange, Step};
 use podlocal_dns::upstream::Target;
 use podlocal_dns::wire::NameText;
 
-use super::{LookupTrace, QueriedServer, micros};
+use super::{LookupTrace, micros};
 use crate::limits;
 use crate::metrics::AttemptResult;
 use crate::resolver::explain::{Found, QuestionStatus};
@@ -17,12 +17,9 @@ use crate::upstream::observers::{Event, ObservedEvent};
 
 /// The exchanges with the upstream that the query may depend on, in the order of their ends; those in flight are
 /// last.
-pub(super) fn exchanges(
-    trace: &LookupTrace<'_>,
-    server: impl Fn(&Key, usize) -> Option<QueriedServer>,
-) -> Vec<Exchange> {
+pub(super) fn exchanges(trace: &LookupTrace<'_>) -> Vec<Exchange> {
     let mut exchanges: Vec<Vec<&ObservedEvent>> = Vec::new();
-    for event in related_events(trace) {
+    for event in trace.events {
         let is_open = |events: &&mut Vec<&ObservedEvent>| {
             events.last().is_some_and(|last| last.key == event.key && !is_end(last))
         };
@@ -32,25 +29,23 @@ pub(super) fn exchanges(
         }
     }
     exchanges.sort_by_key(|events| events.last().map(|last| (!is_end(last), last.at)));
-    exchanges.iter().filter_map(|events| exchange(events, trace.explained.started, &server)).collect()
+    exchanges.iter().filter_map(|events| exchange(events, trace)).collect()
 }
 
 fn is_end(observed: &ObservedEvent) -> bool {
     matches!(observed.event, Event::ExchangeEnded { .. })
 }
 
-/// The exchange with these events, for a query that arrived at `arrival`.
-fn exchange(
-    events: &[&ObservedEvent],
-    arrival: tokio::time::Instant,
-    server: impl Fn(&Key, usize) -> Option<QueriedServer>,
-) -> Option<Exchange> {
+/// The exchange with these events.
+fn exchange(events: &[&ObservedEvent], trace: &LookupTrace<'_>) -> Option<Exchange> {
     let (first, last) = (events.first()?, events.last()?);
     let is_start = |event: &Event| matches!(event, Event::AttemptStarted { .. });
     let starts = events.iter().filter(|observed| is_start(&observed.event)).count() as u32;
     // An exchange that is older than the observation begins here with a later event.
     let (attempts, took, is_coalesced) = match last.event {
-        Event::ExchangeEnded { attempts, took } => (attempts.into(), took, last.at < arrival + took),
+        Event::ExchangeEnded { attempts, took } => {
+            (attempts.into(), took, last.at < trace.explained.started + took)
+        }
         _ => (starts, last.at - first.at, false),
     };
     let deciding = events.iter().filter_map(|observed| match observed.event {
@@ -60,14 +55,14 @@ fn exchange(
     });
     let deciding = deciding.max_by_key(|(rank, ..)| *rank);
     let (target, result) = deciding.map_or((None, IN_FLIGHT), |(_, target, result)| (Some(target), result));
-    let server = target.and_then(|target| server(&first.key, target.server));
+    let server = target.and_then(|target| trace.resolver.upstream(&first.key).server(target.server));
     Some(Exchange {
         name: NameText(first.key.name()).to_string(),
         rtype: rtype_text(first.key.type_and_class().0),
         transport: target.map_or("", |target| target.transport.name()).to_owned(),
-        is_shared_tier: server.as_ref().is_some_and(|server| server.is_shared_tier),
-        server: server.as_ref().map(|server| server.address.to_string()).unwrap_or_default(),
-        zone: server.and_then(|server| server.zone),
+        is_shared_tier: server.is_some_and(|(_, is_shared_tier)| is_shared_tier),
+        server: server.map(|(address, _)| address.to_string()).unwrap_or_default(),
+        zone: server.and_then(|_| trace.resolver.forward_zone(&first.key)),
         result: result.to_owned(),
         attempts,
         duration_us: micros(took),
@@ -90,10 +85,7 @@ fn rank_of(result: AttemptResult) -> u8 {
     }
 }
 
-pub(super) fn steps(
-    trace: &LookupTrace<'_>,
-    server: impl Fn(&Key, usize) -> Option<QueriedServer>,
-) -> Vec<Step> {
+pub(super) fn steps(trace: &LookupTrace<'_>) -> Vec<Step> {
     let LookupTrace { explained, walked, .. } = trace;
     let mut steps = Vec::new();
     let mut add = |at_us, text: String| steps.push(Step { at_us, text });
@@ -103,15 +95,17 @@ pub(super) fn steps(
         }
     }
     let destination = |key: &Key, attempt: &Target| {
-        let server = match server(key, attempt.server) {
-            Some(QueriedServer { address, zone: Some(zone), .. }) => format!("forward zone {zone} {address}"),
-            Some(QueriedServer { address, is_shared_tier: true, .. }) => format!("shared tier {address}"),
-            Some(QueriedServer { address, .. }) => address.to_string(),
+        let kind = match trace.resolver.upstream(key).server(attempt.server) {
+            Some((address, true)) => format!("shared tier {address}"),
+            Some((address, false)) => match trace.resolver.forward_zone(key) {
+                Some(zone) => format!("forward zone {zone} {address}"),
+                None => address.to_string(),
+            },
             None => String::new(),
         };
-        format!("{server} over {}", attempt.transport.name().to_uppercase())
+        format!("{kind} over {}", attempt.transport.name().to_uppercase())
     };
-    for ObservedEvent { at, key, event } in related_events(trace) {
+    for ObservedEvent { at, key, event } in trace.events {
         let question = format!("{} {}", NameText(key.name()), rtype_text(key.type_and_class().0));
         let text = match event {
             Event::AttemptStarted { target } => {
@@ -185,9 +179,4 @@ fn describe_cached(status: &QuestionStatus, now: Instant) -> String {
         }
         _ => "nothing".to_owned(),
     }
-}
-
-fn related_events<'a>(trace: &LookupTrace<'a>) -> impl Iterator<Item = &'a ObservedEvent> {
-    let (noted, related) = (trace.noted, trace.related);
-    noted.iter().filter(move |noted| related.contains(&noted.key))
 }
