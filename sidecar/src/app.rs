@@ -151,9 +151,8 @@ fn start(
     let of_servers = Arc::new(servers.clone());
     let forward = forward::start(settings, metrics, registry)?;
     let resolver = Resolver::with_zones(settings, workers, servers, forward, metrics.clone());
-    let of_resolver = Arc::clone(&resolver);
     let service = Service::new(settings, resolver, metrics.clone(), Instant::now().into_std());
-    let gauges: [Arc<dyn Gauges>; 3] = [of_servers, of_resolver, Arc::clone(&service) as _];
+    let gauges: [Arc<dyn Gauges>; 2] = [of_servers, Arc::clone(&service) as _];
     for gauges in gauges {
         registry.register_collector(Box::new(Snapshot(gauges)));
     }

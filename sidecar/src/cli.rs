@@ -184,13 +184,6 @@ mod tests {
     }
 
     #[test]
-    fn an_unknown_variable_with_the_prefix_is_a_warning() {
-        let invocation = parsed(&["await"], &[("PODLOCAL_FUTURE", "1"), ("PATH", "/")]).expect("good");
-        assert_eq!(invocation.command, Command::Await);
-        assert_eq!(invocation.unknown_variables, ["PODLOCAL_FUTURE"]);
-    }
-
-    #[test]
     fn every_command_of_the_table_is_parsed() {
         for (command, name, _) in COMMANDS {
             assert_eq!(parsed(&[name], &[]).map(|invocation| invocation.command), Ok(command));

@@ -18,7 +18,7 @@ use podlocal_settings::Settings;
 
 use crate::cache::Cache;
 use crate::cache::lifetime::TtlLimits;
-use crate::metrics::{Gauges, Metrics, Outcome};
+use crate::metrics::{Metrics, Outcome};
 use crate::query::Query;
 use crate::reply;
 use crate::upstream::Upstream;
@@ -64,17 +64,6 @@ pub struct Resolver<U> {
     /// Whether several threads resolve questions.
     is_shared: bool,
     metrics: Metrics,
-}
-
-/// The load of a resolver.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Load {
-    /// Answers in the cache, fresh or expired.
-    pub entries: usize,
-    /// The memory of those answers, in bytes.
-    pub bytes: u64,
-    /// Queries in flight to the upstream.
-    pub flights: usize,
 }
 
 impl<U: Upstream> Resolver<U> {
@@ -182,10 +171,14 @@ impl<U: Upstream> Resolver<U> {
         outcome
     }
 
-    /// The current load.
-    pub fn load(&self) -> Load {
-        let Self { cache, routes, .. } = self;
-        Load { entries: cache.entries(), bytes: cache.weight(), flights: routes.flights() }
+    /// The cache of answers.
+    pub fn cache(&self) -> &Cache {
+        &self.cache
+    }
+
+    /// The number of queries in flight to the upstream.
+    pub fn flights(&self) -> usize {
+        self.routes.flights()
     }
 
     /// Whether the flights on the route of that question have reached half of their limit, the share of
@@ -228,23 +221,6 @@ impl<U: Upstream> Resolver<U> {
     pub fn is_in_flight(&self, key: &Key) -> bool {
         let Route { questions, completions, .. } = self.route(key);
         questions.is_in_flight(key) || completions.is_in_flight(key)
-    }
-}
-
-impl<U: Upstream + std::fmt::Debug> Gauges for Resolver<U> {
-    fn gauges(&self) -> Vec<(&'static str, &'static str, u64)> {
-        let Load { entries, bytes, flights } = self.load();
-        vec![
-            ("cache_entries", "Answers in the cache, fresh or expired", entries as u64),
-            ("cache_size_bytes", "Memory that the cached answers use", bytes),
-            ("cache_max_size_bytes", "Memory that the cached answers may use at most", self.cache.size()),
-            ("upstream_queries_in_flight", "Queries sent upstream that are not answered yet", flights as u64),
-        ]
-    }
-
-    fn counters(&self) -> Vec<(&'static str, &'static str, u64)> {
-        let help = "Answers that were evicted from the cache to make room for others";
-        vec![("cache_evictions_total", help, self.cache.evictions())]
     }
 }
 

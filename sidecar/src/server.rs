@@ -256,6 +256,18 @@ impl<U: Upstream> Service<U> {
 
 impl<U: Upstream + std::fmt::Debug> Gauges for Service<U> {
     fn gauges(&self) -> Vec<(&'static str, &'static str, u64)> {
-        vec![("queries_waiting", "Queries of clients that wait for an answer", self.waiting() as u64)]
+        let (cache, flights) = (self.resolver.cache(), self.resolver.flights() as u64);
+        vec![
+            ("queries_waiting", "Queries of clients that wait for an answer", self.waiting() as u64),
+            ("cache_entries", "Answers in the cache, fresh or expired", cache.entries() as u64),
+            ("cache_size_bytes", "Memory that the cached answers use", cache.weight()),
+            ("cache_max_size_bytes", "Memory that the cached answers may use at most", cache.size()),
+            ("upstream_queries_in_flight", "Queries sent upstream that are not answered yet", flights),
+        ]
+    }
+
+    fn counters(&self) -> Vec<(&'static str, &'static str, u64)> {
+        let help = "Answers that were evicted from the cache to make room for others";
+        vec![("cache_evictions_total", help, self.resolver.cache().evictions())]
     }
 }

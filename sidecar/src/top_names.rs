@@ -18,7 +18,8 @@ use crate::limits;
 /// The counts of names since a point in time.
 #[derive(Debug, Clone)]
 pub struct TopNames {
-    since: Instant,
+    /// When counting began.
+    pub since: Instant,
     names: Vec<NameCount>,
 }
 
@@ -37,11 +38,6 @@ impl TopNames {
     /// An empty table.
     pub fn new(now: Instant) -> Self {
         Self { since: now, names: Vec::new() }
-    }
-
-    /// When counting began.
-    pub fn since(&self) -> Instant {
-        self.since
     }
 
     /// Counts a name in wire format, without regard to letter case.

@@ -64,20 +64,6 @@ fn has(document: &Value, expected: &Value) {
 }
 
 #[tokio::test]
-async fn rules_and_records_are_shown() {
-    let (_upstream, proxy) = start_world(&["--namespace", "own"]).await;
-    for (name, rule) in
-        [("api.there.example.own.svc.cluster.local.", "R3"), ("api.there.example.cluster.local.", "R1")]
-    {
-        assert_eq!(answered_by(&proxy, name).await["rule"]["rule"], rule, "{name}");
-    }
-    let report = look_up(&proxy, "db.own.svc.cluster.local.", "A").await;
-    assert_eq!((&report["rcode"], &report["answers"][0]["data"]), (&json!("NOERROR"), &json!("10.0.0.1")));
-    let report = look_up(&proxy, "db.own.svc.cluster.local.", "AAAA").await;
-    has(&report, &json!({ "rcode": "NOERROR", "answers": [] }));
-}
-
-#[tokio::test]
 async fn a_lookup_is_a_query_and_shows_the_age_of_a_cached_answer() {
     let (upstream, proxy) = start_world(&[]).await;
     let by = &answered_by(&proxy, "there.example.").await["upstream"];

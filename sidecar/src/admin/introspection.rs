@@ -17,7 +17,6 @@ use tokio::time::Instant;
 use super::trace::{LookupTrace, build_report, micros};
 use crate::limits;
 use crate::metrics::{BackgroundQuery, ByTransport, Limit, Metrics, Outcome, process};
-use crate::resolver::Load;
 use crate::server::Service;
 use crate::top_names::TopNames;
 use crate::upstream::observers::Observation;
@@ -86,7 +85,7 @@ impl Introspection {
         let now = Instant::now();
         let Metrics { queries, outcomes, background_queries, limits, panics, .. } = &self.metrics;
         let resolver = self.service.resolver();
-        let Load { entries, bytes, flights } = resolver.load();
+        let cache = resolver.cache();
         let names = target::wants_names(query).then(|| top_names(&self.service.top_names(), now));
         let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
         json(&Stats {
@@ -103,8 +102,8 @@ impl Introspection {
             limits_reached: counts(limits, Limit::label),
             panics: panics.get(),
             queries_waiting: self.service.waiting(),
-            queries_in_flight: flights,
-            cache: Cache { entries, bytes, max_bytes: self.settings.cache_size },
+            queries_in_flight: resolver.flights(),
+            cache: Cache { entries: cache.entries(), bytes: cache.weight(), max_bytes: cache.size() },
             upstream: upstream(resolver.cluster_upstream(), now),
             forward_zones: resolver
                 .forward_upstreams()
@@ -143,7 +142,7 @@ fn top_names(names: &TopNames, now: Instant) -> Names {
         count: counted.count,
         error: counted.error,
     });
-    Names { counted_for_s: (now - names.since()).as_secs(), top: top.collect() }
+    Names { counted_for_s: (now - names.since).as_secs(), top: top.collect() }
 }
 
 fn upstream(servers: &Servers, now: Instant) -> Upstream {

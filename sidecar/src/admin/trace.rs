@@ -1,6 +1,7 @@
 //! Turns the trace of a lookup into a [`Report`].
 
 use hickory_proto::op::Message as Decoded;
+use hickory_proto::rr::rdata::{CNAME, NS, PTR};
 use hickory_proto::rr::{Name, RData, Record};
 use hickory_proto::serialize::binary::BinEncodable;
 use podlocal_dns::key::Key;
@@ -196,10 +197,8 @@ fn data(data: &RData) -> String {
     match data {
         RData::A(data) => data.to_string(),
         RData::AAAA(data) => data.to_string(),
-        RData::CNAME(data) => name(data),
+        RData::CNAME(CNAME(data)) | RData::NS(NS(data)) | RData::PTR(PTR(data)) => name(data),
         RData::MX(data) => format!("{} {}", data.preference, name(&data.exchange)),
-        RData::NS(data) => name(data),
-        RData::PTR(data) => name(data),
         RData::SOA(data) => {
             let (server, mailbox) = (name(&data.mname), name(&data.rname));
             let numbers = format!("{} {} {} {}", data.serial, data.refresh, data.retry, data.expire);
@@ -244,7 +243,7 @@ pub(super) fn micros(duration: std::time::Duration) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use hickory_proto::rr::rdata::{A, CNAME, NULL, TXT};
+    use hickory_proto::rr::rdata::{A, NULL, TXT};
 
     #[test]
     fn control_characters_of_a_zone_are_escaped() {
