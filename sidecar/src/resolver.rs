@@ -26,7 +26,7 @@ use crate::upstream::Upstream;
 use ancestors::SuspectServices;
 use awaited_names::AwaitedNames;
 use failures::Failures;
-use outcome::Known;
+use outcome::Denial;
 use question::Mode;
 use routes::{Route, Routes};
 use type_limit::TypesInFlight;
@@ -144,7 +144,7 @@ impl<U: Upstream> Resolver<U> {
             entry.write(query, now, limit, out);
             return Ok(Outcome::Hit);
         }
-        if let Some(Known::Missing { zone_at, ttl, outcome }) = self.decide_by_rules(key, verdict, now) {
+        if let Some(Denial { zone_at, ttl, outcome }) = self.decide_by_rules(key, verdict, now) {
             reply::write_missing(query, zone_at, ttl, out);
             return Ok(outcome);
         }

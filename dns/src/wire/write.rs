@@ -14,6 +14,17 @@ pub fn age(message: &mut [u8], offsets: impl Iterator<Item = u16>, seconds: u32)
     }
 }
 
+/// Lowers every TTL at `offsets` to `most`.
+#[inline]
+pub fn cap_ttls(message: &mut [u8], offsets: impl Iterator<Item = u16>, most: u32) {
+    for offset in offsets {
+        let at = usize::from(offset);
+        if let Some(ttl) = get_u32(message, at) {
+            put_u32(message, at, ttl.min(most));
+        }
+    }
+}
+
 /// Writes one TTL at all `offsets`.
 #[inline]
 pub fn put_ttls(message: &mut [u8], offsets: impl Iterator<Item = u16>, ttl: u32) {

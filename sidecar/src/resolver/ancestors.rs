@@ -15,7 +15,7 @@ use podlocal_dns::search::{Ancestors, Verdict};
 use podlocal_dns::wire::{TYPE_A, TYPE_AAAA};
 use tokio::time::{sleep, timeout};
 
-use super::outcome::Known;
+use super::outcome::Denial;
 use super::{Resolver, now};
 use crate::cache::entry::Entry;
 use crate::limits;
@@ -81,9 +81,9 @@ impl<U: Upstream> Resolver<U> {
         let Verdict::Below(ancestors) = self.search.verdict(key) else { return None };
         let above = missing_ancestor(key, ancestors, |key| self.cache.get_expired(key))?;
         let zone_at = self.search.zone_at(key.name())?;
-        let missing = Known::Missing { zone_at, ttl: 1, outcome: Outcome::NxdomainCut };
+        let denial = Denial { zone_at, ttl: 1, outcome: Outcome::NxdomainCut };
         let is_usable = above.is_usable_stale(now(), self.serve_stale);
-        self.known_entry(key, missing).ok().filter(|_| is_usable)
+        self.denied(key, denial).filter(|_| is_usable)
     }
 
     /// Whether [`Self::ask_ancestors_first`] has something to do.

@@ -20,6 +20,7 @@ use super::Resolver;
 use super::outcome::{Answer, Miss, Resolution};
 use super::question::Mode;
 use super::type_limit::TypePermit;
+use crate::cache::entry::Entry;
 use crate::flight::{Flight, Role};
 use crate::limits;
 use crate::upstream::direct::Continuation;
@@ -59,8 +60,8 @@ impl<U: Upstream> Resolver<U> {
         let miss = DirectMiss { resolver, miss, flight, permit, start, reply };
         // Another thread may have received the answer since the client's look into the cache.
         let known = if self.is_shared { self.look_up_known(key) } else { None };
-        if let Some(known) = known {
-            miss.end(self.known_entry(key, known));
+        if let Some(entry) = known {
+            miss.end(entry);
         } else if let Err(miss) = self.upstream(key).begin(key, source, now, miss) {
             let (resolver, key) = (Arc::clone(self), Arc::clone(key));
             miss.continue_with(async move {
@@ -97,12 +98,9 @@ struct DirectMiss<U, R> {
 
 impl<U: Upstream, R: Reply> DirectMiss<U, R> {
     /// Ends the flight without an exchange, and answers the clients soon.
-    fn end(self, answer: Answer) {
-        self.flight.end(answer.clone());
-        self.reply.wait(std::future::ready(match answer {
-            Ok(entry) => Resolution::Fresh(entry, Role::Leader),
-            Err(no_answer) => Resolution::Failed(no_answer),
-        }));
+    fn end(self, entry: Entry) {
+        self.flight.end(Ok(entry.clone()));
+        self.reply.wait(std::future::ready(Resolution::Fresh(entry, Role::Leader)));
     }
 }
 

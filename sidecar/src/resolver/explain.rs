@@ -11,7 +11,6 @@ use podlocal_dns::wire::NameText;
 
 use super::Resolver;
 use super::ancestors::ancestor_question;
-use super::outcome::Known;
 use crate::cache::entry::Entry;
 use crate::upstream::Upstream;
 
@@ -131,9 +130,11 @@ impl<U: Upstream> Resolver<U> {
         }
         match verdict {
             Verdict::Probe => Some(Found::Ruled(Rule::Probe)),
-            verdict => match self.infer(key, verdict, now)? {
-                Known::Entry(entry) => Some(Found::Cached(entry, CachedFor::EveryType)),
-                Known::Missing { .. } => Some(Found::Ruled(self.deciding_rule(key, verdict, now))),
+            verdict => match self.shared_missing(key, now) {
+                Some(entry) => Some(Found::Cached(entry, CachedFor::EveryType)),
+                None => self
+                    .decide_by_rules(key, verdict, now)
+                    .map(|_| Found::Ruled(self.deciding_rule(key, verdict, now))),
             },
         }
     }

@@ -21,20 +21,15 @@ pub struct Miss {
     pub(super) has_expired: bool,
 }
 
-/// An answer without a query.
-#[derive(Debug)]
-pub(super) enum Known {
-    /// A cached answer.
-    Entry(Entry),
-    /// NXDOMAIN by a rule.
-    Missing {
-        /// The offset in the name at which the cluster domain begins.
-        zone_at: usize,
-        /// The TTL in seconds.
-        ttl: u32,
-        /// The outcome for the metrics, which names the rule.
-        outcome: Outcome,
-    },
+/// NXDOMAIN by a rule, without a query.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Denial {
+    /// The offset in the name at which the cluster domain begins.
+    pub(super) zone_at: usize,
+    /// The TTL in seconds.
+    pub(super) ttl: u32,
+    /// The outcome for the metrics, which names the rule.
+    pub(super) outcome: Outcome,
 }
 
 /// The outcome of a flight, for all its waiters.

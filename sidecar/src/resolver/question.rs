@@ -11,7 +11,7 @@ use podlocal_dns::wire::{Rcode, TYPE_A};
 
 use super::ancestors::missing_ancestor;
 use super::answers::is_decided_by_address_answer;
-use super::outcome::{Answer, Known, Miss, NoAnswer};
+use super::outcome::{Answer, Denial, Miss, NoAnswer};
 use super::{Resolver, now};
 use crate::cache::entry::Entry;
 use crate::cache::lifetime::Lifetime;
@@ -99,18 +99,13 @@ impl<U: Upstream> Resolver<U> {
         Some(NoAnswer::Refused(failure.rcode()))
     }
 
-    /// What the cache and the rules imply for a question that is not in the cache itself.
-    pub(super) fn infer(&self, key: &Key, verdict: Verdict<'_>, now: Instant) -> Option<Known> {
-        if self.search.shares_missing(key)
-            && let Some(entry) = self.cache.get(&key.for_every_type(), now)
-        {
-            return Some(Known::Entry(entry));
-        }
-        self.decide_by_rules(key, verdict, now)
+    /// The cached NXDOMAIN for every type of the name, if it holds for that question.
+    pub(super) fn shared_missing(&self, key: &Key, now: Instant) -> Option<Entry> {
+        self.search.shares_missing(key).then(|| self.cache.get(&key.for_every_type(), now)).flatten()
     }
 
     /// NXDOMAIN by a rule, for a question that is not in the cache.
-    pub(super) fn decide_by_rules(&self, key: &Key, verdict: Verdict<'_>, now: Instant) -> Option<Known> {
+    pub(super) fn decide_by_rules(&self, key: &Key, verdict: Verdict<'_>, now: Instant) -> Option<Denial> {
         let (ttl, outcome) = match verdict {
             Verdict::Impossible => (reply::IMPOSSIBLE_TTL, Outcome::ImpossibleName),
             Verdict::Below(ancestors) if !self.awaited_names.contains(key.name()) => {
@@ -119,23 +114,23 @@ impl<U: Upstream> Resolver<U> {
             }
             _ => return None,
         };
-        Some(Known::Missing { zone_at: self.search.zone_at(key.name())?, ttl, outcome })
+        Some(Denial { zone_at: self.search.zone_at(key.name())?, ttl, outcome })
     }
 
     /// One exchange. Its answer is in the cache before this returns: the flight must not end earlier.
     async fn exchange(self: Arc<Self>, key: Arc<Key>, mode: Mode) -> Answer {
         // Between the client's look into the cache and this task another flight may have received the answer.
         if mode == Mode::UseCache
-            && let Some(known) = self.look_up_known(&key)
+            && let Some(entry) = self.look_up_known(&key)
         {
-            return self.known_entry(&key, known);
+            return Ok(entry);
         }
         if let Verdict::Below(ancestors) = self.search.verdict(&key)
             && !self.awaited_names.contains(key.name())
         {
             Box::pin(self.ask_ancestors_first(&key, ancestors)).await;
-            if let Some(known) = self.look_up_known(&key) {
-                return self.known_entry(&key, known);
+            if let Some(entry) = self.look_up_known(&key) {
+                return Ok(entry);
             }
         }
         let Some(_permit) = self.types_in_flight.enter(&key) else {
@@ -172,8 +167,8 @@ impl<U: Upstream> Resolver<U> {
             }
             Err(no_answer) => {
                 // NXDOMAIN to the other address type may have arrived meanwhile, and holds for this one.
-                if let Some(known) = self.look_up_known(key).filter(|_| mode == Mode::UseCache) {
-                    return self.known_entry(key, known);
+                if let Some(entry) = self.look_up_known(key).filter(|_| mode == Mode::UseCache) {
+                    return Ok(entry);
                 }
                 self.failures.note(key, no_answer, now());
                 Err(no_answer)
@@ -181,21 +176,19 @@ impl<U: Upstream> Resolver<U> {
         }
     }
 
-    pub(super) fn look_up_known(&self, key: &Key) -> Option<Known> {
+    /// The answer that needs no query: a cached one, or NXDOMAIN by a rule.
+    pub(super) fn look_up_known(&self, key: &Key) -> Option<Entry> {
         let now = now();
-        let entry = self.cache.get(key, now).map(Known::Entry);
-        entry.or_else(|| self.infer(key, self.search.verdict(key), now))
+        self.cache.get(key, now).or_else(|| self.shared_missing(key, now)).or_else(|| {
+            let denial = self.decide_by_rules(key, self.search.verdict(key), now)?;
+            self.denied(key, denial)
+        })
     }
 
-    pub(super) fn known_entry(&self, key: &Key, known: Known) -> Answer {
-        match known {
-            Known::Entry(entry) => Ok(entry),
-            Known::Missing { zone_at, ttl, .. } => {
-                let response = reply::missing(key.question(), zone_at, ttl);
-                let lifetime = Lifetime::Negative(ttl);
-                Ok(Entry::new(&response, key.question().len(), lifetime, &self.limits, now())?)
-            }
-        }
+    /// NXDOMAIN by a rule, in the form of an upstream's answer.
+    pub(super) fn denied(&self, key: &Key, Denial { zone_at, ttl, .. }: Denial) -> Option<Entry> {
+        let (response, lifetime) = (reply::missing(key.question(), zone_at, ttl), Lifetime::Negative(ttl));
+        Entry::new(&response, key.question().len(), lifetime, &self.limits, now()).ok()
     }
 
     /// Queries the upstream, once.
