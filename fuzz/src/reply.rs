@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use hickory_proto::op::Message;
 use hickory_proto::rr::rdata::NULL;
-use hickory_proto::rr::{Name, RData, Record, RecordType};
+use hickory_proto::rr::{RData, Record, RecordType};
 use podlocal_dns::wire;
 use podlocal_sidecar::cache::entry::Entry;
 use podlocal_sidecar::cache::lifetime::{Lifetime, TtlLimits, lifetime};
@@ -114,7 +114,7 @@ impl<'a> Client<'a> {
             min_ttl: seconds(12, 1),
             max_ttl: seconds(12, 1) + seconds(13, 60),
             max_negative_ttl: seconds(13, 1),
-            zone: Name::from_ascii("cluster.local.").expect("a name"),
+            zone: b"\x07cluster\x05local\x00".to_vec(),
         };
         let (limit, age) = (usize::from(word(parameters, 4)).max(512), u32::from(word(parameters, 6)));
         let is_stale = bit(parameters, 5, 1) == 1;

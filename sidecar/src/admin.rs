@@ -5,7 +5,6 @@ use std::convert::Infallible;
 use std::future::poll_fn;
 use std::net::IpAddr;
 use std::sync::Arc;
-use std::time::Duration;
 
 use http_body_util::Full;
 use hyper::body::{Bytes, Incoming};
@@ -19,9 +18,9 @@ use podlocal_dns::report::target::{LOOKUP, STATS};
 use podlocal_telemetry::Readiness;
 use prometheus_client::registry::Registry;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::time::{Instant, sleep, timeout};
+use tokio::time::{Instant, timeout};
 
-use crate::connections::{Bounds, Connections, Seat, part};
+use crate::connections::{Bounds, Connections, Seat, accept_all, part};
 use crate::limits;
 use crate::metrics::{Limit, Metrics};
 
@@ -50,17 +49,7 @@ pub async fn serve(
         bytes_of_each: 0,
     };
     let connections = Connections::new(bounds, metrics, Instant::now().into_std());
-    loop {
-        match listener.accept().await {
-            Ok((stream, client)) => admit(stream, client.ip(), &connections, &state),
-            Err(error) => {
-                tracing::debug!(%error, "cannot accept on the admin port");
-                sleep(Duration::from_millis(50)).await;
-            }
-        }
-        // Lets the new connection read its request before another one can close it.
-        tokio::task::yield_now().await;
-    }
+    accept_all(&listener, |stream, source| admit(stream, source, &connections, &state)).await;
 }
 
 fn admit(stream: TcpStream, source: IpAddr, connections: &Arc<Connections>, state: &Arc<State>) {

@@ -16,15 +16,16 @@
 use std::collections::HashMap;
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use tokio::io::AsyncWriteExt as _;
-use tokio::net::TcpStream;
+use tokio::net::{TcpListener, TcpStream};
 use tokio::task::AbortHandle;
 use tokio::time::sleep;
 
 use crate::metrics::{Limit, Metrics};
+use crate::supervise::lock;
 
 /// A limit, and its label in the metrics.
 pub type Bound = (usize, Limit);
@@ -96,7 +97,8 @@ impl Connections {
     /// Without connections.
     pub fn new(bounds: Bounds, metrics: Metrics, now: Instant) -> Arc<Self> {
         let most = bounds.most.0;
-        let table = Table { free: (0..most).rev().collect(), ..Table::default() };
+        let open = std::iter::repeat_with(|| None).take(most).collect();
+        let table = Table { open, free: (0..most).rev().collect(), ..Table::default() };
         let idle_since = std::iter::repeat_with(|| AtomicU64::new(BUSY)).take(most).collect();
         Arc::new(Self { bounds, metrics, start: now, idle_since, table: Mutex::new(table) })
     }
@@ -107,7 +109,7 @@ impl Connections {
         let source = source.to_canonical();
         let Bounds { most: (_, most), of_source: (most_of_source, of_source), bytes_of_each, .. } =
             self.bounds;
-        let mut table = self.lock();
+        let mut table = lock(&self.table);
         let has = table.of_source.get(&source).copied().unwrap_or_default();
         if most_of_source > 0 && has >= most_of_source {
             self.metrics.limits.inc(of_source);
@@ -126,9 +128,6 @@ impl Connections {
         table.next_id += 1;
         table.bytes += bytes_of_each;
         *table.of_source.entry(source).or_default() += 1;
-        if table.open.len() <= place {
-            table.open.resize_with(place + 1, || None);
-        }
         table.open[place] = Some(Open { id, source, bytes: bytes_of_each, task: None });
         drop(table);
         let seat = Seat { connections: Arc::clone(self), place, id };
@@ -185,11 +184,6 @@ impl Connections {
         }
         Some(open)
     }
-
-    fn lock(&self) -> MutexGuard<'_, Table> {
-        // A panic under the lock costs at most one place.
-        self.table.lock().unwrap_or_else(PoisonError::into_inner)
-    }
 }
 
 impl Table {
@@ -206,7 +200,7 @@ impl Table {
 impl Seat {
     /// Sets the task that serves the connection; aborting it closes the connection.
     pub fn is_served_by(&self, task: AbortHandle) {
-        match self.connections.lock().entry(self) {
+        match lock(&self.connections.table).entry(self) {
             Some(open) => open.task = Some(task),
             None => task.abort(),
         }
@@ -231,7 +225,7 @@ impl Seat {
 
     /// Reserves memory, and closes idle connections if necessary; `None`: this connection is closed instead.
     pub fn hold(self: &Arc<Self>, bytes: usize) -> Option<Held> {
-        let mut table = self.connections.lock();
+        let mut table = lock(&self.connections.table);
         let own = table.entry(self)?.bytes;
         if !self.connections.make_room(&mut table, self.id, own, bytes) {
             self.connections.close(&mut table, self.place);
@@ -245,7 +239,7 @@ impl Seat {
 
 impl Drop for Held {
     fn drop(&mut self) {
-        let mut table = self.seat.connections.lock();
+        let mut table = lock(&self.seat.connections.table);
         if let Some(open) = table.entry(&self.seat) {
             open.bytes -= self.bytes;
             table.bytes -= self.bytes;
@@ -255,12 +249,31 @@ impl Drop for Held {
 
 impl Drop for Seat {
     fn drop(&mut self) {
-        let mut table = self.connections.lock();
+        let mut table = lock(&self.connections.table);
         if table.entry(self).is_some() {
             self.connections.free(&mut table, self.place);
         }
     }
 }
+
+/// Accepts connections without end, and calls `admit` with each one and its source.
+pub async fn accept_all(listener: &TcpListener, admit: impl Fn(TcpStream, IpAddr)) {
+    loop {
+        match listener.accept().await {
+            Ok((stream, client)) => admit(stream, client.ip()),
+            Err(error) => {
+                // Usually out of descriptors. Existing connections continue; give them time to close.
+                tracing::debug!(%error, "cannot accept");
+                sleep(AFTER_AN_ERROR).await;
+            }
+        }
+        // A new connection is read before others can take its place.
+        tokio::task::yield_now().await;
+    }
+}
+
+/// The pause after the kernel could not accept a connection.
+const AFTER_AN_ERROR: Duration = Duration::from_millis(50);
 
 /// Closes a connection whose answers are all written, as soon as the client has received them, but at most
 /// after a second. Answers that it has not received by then are discarded; the kernel would keep them for

@@ -8,7 +8,6 @@
 use std::cell::RefCell;
 use std::fmt::Display;
 use std::io::{self, IoSlice, IoSliceMut};
-use std::iter;
 use std::net::SocketAddr;
 use std::os::fd::AsRawFd as _;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -86,9 +85,10 @@ impl BatchSocket {
             }
             answers.count = 0; // after a panic there may be answers left
             for (bytes, client) in received.datagrams(count) {
-                answers.push(client, |client, out| {
+                answers.push(|out| {
                     // A panic for one query must not affect the other queries of the batch.
-                    catch_unwind(AssertUnwindSafe(|| answer(bytes, client, out))).unwrap_or(false)
+                    let answered = catch_unwind(AssertUnwindSafe(|| answer(bytes, client, out)));
+                    answered.unwrap_or(false).then_some(client)
                 });
             }
             Ok(Batch { is_full: count == limits::BATCH, unsent: answers.send(&self.socket, sending) })
@@ -102,9 +102,7 @@ impl BatchSocket {
             buffers.send_queued();
             let Buffers { answers, headers: [_, _, sending], .. } = buffers;
             answers.count = 0;
-            let is_full = iter::repeat_with(|| answers.push_next(&mut next))
-                .take(limits::BATCH)
-                .all(|is_pushed| is_pushed);
+            let is_full = (0..limits::BATCH).all(|_| answers.push(&mut next));
             Batch { is_full, unsent: answers.send(&self.socket, sending) }
         })
     }
@@ -120,7 +118,7 @@ impl BatchSocket {
                 buffers.answers.count = 0; // after a panic there may be answers left
                 buffers.queued_at = Some(Arc::clone(self));
             }
-            buffers.answers.push_next(|out| Some(write(out)));
+            buffers.answers.push(|out| Some(write(out)));
         });
     }
 
@@ -210,9 +208,11 @@ impl Received {
         Ok(count)
     }
 
-    fn datagrams(&self, count: usize) -> impl Iterator<Item = (&[u8], &SockaddrStorage)> {
+    fn datagrams(&self, count: usize) -> impl Iterator<Item = (&[u8], SocketAddr)> {
         let buffers = self.bytes.chunks_exact(MAX_QUERY_BYTES).zip(&self.metadata).take(count);
-        buffers.filter_map(|(buffer, (length, client))| Some((buffer.get(..*length)?, client.as_ref()?)))
+        buffers.filter_map(|(buffer, (length, client))| {
+            Some((buffer.get(..*length)?, address(client.as_ref()?)?))
+        })
     }
 }
 
@@ -223,23 +223,13 @@ struct Answers {
 }
 
 impl Answers {
-    /// Adds the answer to this client, if `write` writes one.
-    fn push(&mut self, client: &SockaddrStorage, write: impl FnOnce(SocketAddr, &mut Vec<u8>) -> bool) {
-        let place = self.messages.get_mut(self.count).zip(self.clients.get_mut(self.count));
-        let Some(((message, place), address)) = place.zip(address(client)) else { return };
-        if write(address, message) {
-            *place = Some(*client);
-            self.count += 1;
-        }
-    }
-
-    /// Adds the answer that `next` writes to the client that it returns.
-    fn push_next(&mut self, next: impl FnOnce(&mut Vec<u8>) -> Option<SocketAddr>) -> bool {
+    /// Adds the answer that `write` writes to the client that it returns; `false`: it has none.
+    fn push(&mut self, write: impl FnOnce(&mut Vec<u8>) -> Option<SocketAddr>) -> bool {
         let Some((message, place)) = self.messages.get_mut(self.count).zip(self.clients.get_mut(self.count))
         else {
             return false;
         };
-        let Some(client) = next(message) else { return false };
+        let Some(client) = write(message) else { return false };
         *place = Some(client.into());
         self.count += 1;
         true

@@ -1,9 +1,9 @@
 //! One exchange per key at a time: callers that ask for the same key meanwhile wait for its single outcome.
 //!
 //! ```text
-//!   join(key) --- no flight ---> lead: make the exchange; if the leader leaves,
-//!       |                        it goes on in a task of its own
-//!       '------- a flight ----> wait; success or failure reaches every waiter once
+//!   join(key) --- no flight ---> start the exchange in a task, which goes on when the caller leaves
+//!       |                          |
+//!       '------- a flight ---------'-> wait; success or failure reaches every waiter once
 //! ```
 //!
 //! quick_cache's own guard passes a failed load to the next waiter, which tries again: with a silent upstream
@@ -12,14 +12,9 @@
 
 use std::collections::HashMap;
 use std::hash::Hash;
-use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::pin::Pin;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
-use std::task::{Context, Poll};
 
 use quick_cache::DefaultHashBuilder;
-use tokio::runtime::Handle;
 use tokio::sync::Notify;
 
 /// The flights in progress, with limits on their number and on the waiters of each.
@@ -31,58 +26,40 @@ pub struct Flights<K, V> {
 }
 
 /// `None`: nobody waits for the outcome yet.
-type InFlight<K, V> = HashMap<Arc<K>, Option<Arc<FlightOutcome<V>>>, DefaultHashBuilder>;
+type InFlight<K, V> = HashMap<Arc<K>, Option<Waiter<V>>, DefaultHashBuilder>;
 
-/// The place where the outcome of one flight is published. It is not a tokio channel: a channel with many
-/// receivers takes half a kilobyte, and most flights have only their leader.
+/// A place among those who wait for an outcome.
+type Waiter<V> = Arc<FlightOutcome<V>>;
+
+/// A waiter, and the flight that it has to start, if there was none.
+type Entered<K, V> = (Waiter<V>, Option<Flight<K, V>>);
+
+/// The place where the outcome of one flight is published. Each waiter holds a reference to it, so their number
+/// is one less than the reference count. It is not a tokio channel: a channel with many receivers takes half a
+/// kilobyte, and most flights have only their leader.
 #[derive(Debug)]
 struct FlightOutcome<V> {
     /// `Some(None)`: the flight was lost.
     value: OnceLock<Option<V>>,
     published: Notify,
-    waiters: AtomicUsize,
 }
-
-/// A caller that waits for an outcome; counted until it is dropped.
-#[derive(Debug)]
-struct Waiter<V>(Arc<FlightOutcome<V>>);
 
 impl<V> Default for FlightOutcome<V> {
     fn default() -> Self {
-        Self { value: OnceLock::new(), published: Notify::new(), waiters: AtomicUsize::new(0) }
+        Self { value: OnceLock::new(), published: Notify::new() }
     }
 }
 
 impl<V> FlightOutcome<V> {
-    fn publish(&self, value: Option<V>) {
-        // The first value counts: a lost flight ends after its outcome otherwise.
-        if self.value.set(value).is_ok() {
-            self.published.notify_waiters();
-        }
-    }
-
-    fn enter(self: &Arc<Self>) -> Waiter<V> {
-        self.waiters.fetch_add(1, Ordering::Relaxed);
-        Waiter(Arc::clone(self))
-    }
-}
-
-impl<V> Waiter<V> {
     /// Waits for the outcome; `None`: the flight was lost.
     async fn wait(&self) -> Option<&V> {
-        if self.0.value.get().is_none() {
-            let published = self.0.published.notified(); // registered before the second look at the value
-            if self.0.value.get().is_none() {
+        if self.value.get().is_none() {
+            let published = self.published.notified(); // registered before the second look at the value
+            if self.value.get().is_none() {
                 published.await;
             }
         }
-        self.0.value.get()?.as_ref()
-    }
-}
-
-impl<V> Drop for Waiter<V> {
-    fn drop(&mut self) {
-        self.0.waiters.fetch_sub(1, Ordering::Relaxed);
+        self.value.get()?.as_ref()
     }
 }
 
@@ -96,16 +73,13 @@ pub enum Role {
 }
 
 /// Why a caller gets no outcome.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum NoOutcome {
     /// The limit on flights is reached.
-    #[error("too many exchanges are in flight")]
     TooManyFlights,
     /// The limit on the waiters of this flight is reached.
-    #[error("too many clients wait for this exchange")]
     TooManyWaiters,
     /// The exchange ended without an outcome: its task panicked.
-    #[error("the exchange ended without an outcome")]
     Lost,
 }
 
@@ -125,15 +99,17 @@ where
     /// of the exchange in the cache, so no second exchange starts.
     pub async fn join<F>(
         self: &Arc<Self>,
-        key: Arc<K>,
+        key: &Arc<K>,
         lead: impl FnOnce() -> F,
     ) -> Result<(V, Role), NoOutcome>
     where
         F: Future<Output = V> + Send + 'static,
     {
-        let (waiter, exchange) = self.enter(key, lead)?;
-        let role = if let Some(exchange) = exchange {
-            exchange.await;
+        let (waiter, flight) = self.enter(key)?;
+        let role = if let Some(flight) = flight {
+            let exchange = lead();
+            // In a task of its own: when it panics, the flight is lost, and its waiters get that outcome.
+            tokio::spawn(async move { flight.end(exchange.await) });
             Role::Leader
         } else {
             Role::Coalesced
@@ -153,7 +129,7 @@ where
 
     /// Resolves at the end of `key`'s flight, if there is one; the waiter counts like any other.
     pub fn end_of(&self, key: &K) -> Option<impl Future<Output = ()> + Send + use<K, V>> {
-        let waiter = self.lock().get_mut(key)?.get_or_insert_default().enter();
+        let waiter = self.waiter(key)?;
         Some(async move {
             waiter.wait().await;
         })
@@ -174,66 +150,34 @@ where
         self.lock().len()
     }
 
-    fn enter<F>(
-        self: &Arc<Self>,
-        key: Arc<K>,
-        lead: impl FnOnce() -> F,
-    ) -> Result<(Waiter<V>, Option<Exchange>), NoOutcome>
-    where
-        F: Future<Output = V> + Send + 'static,
-    {
+    /// A place among the waiters of `key`'s flight; when there is none, with a new flight.
+    fn enter(self: &Arc<Self>, key: &Arc<K>) -> Result<Entered<K, V>, NoOutcome> {
         let mut in_flight = self.lock();
-        if let Some(outcome) = in_flight.get_mut(&*key) {
+        if let Some(outcome) = in_flight.get_mut(&**key) {
             let outcome = outcome.get_or_insert_default();
-            if outcome.waiters.load(Ordering::Relaxed) >= self.max_waiters {
+            if Arc::strong_count(outcome) > self.max_waiters {
                 return Err(NoOutcome::TooManyWaiters);
             }
-            return Ok((outcome.enter(), None));
+            return Ok((Arc::clone(outcome), None));
         }
         if in_flight.len() >= self.max_flights {
             return Err(NoOutcome::TooManyFlights);
         }
-        let waiter = in_flight.entry(Arc::clone(&key)).or_default().get_or_insert_default().enter();
-        drop(in_flight);
-        let flight = Flight { flights: Arc::clone(self), key, value: None };
-        let exchange = lead();
-        let exchange = Box::pin(async move { flight.end(exchange.await) });
-        Ok((waiter, Some(Exchange(Some(exchange)))))
+        let waiter = Waiter::default();
+        in_flight.insert(Arc::clone(key), Some(Arc::clone(&waiter)));
+        Ok((waiter, Some(Flight { flights: Arc::clone(self), key: Arc::clone(key), value: None })))
+    }
+}
+
+impl<K: Hash + Eq, V> Flights<K, V> {
+    /// A place among the waiters of that flight, whatever their number.
+    fn waiter(&self, key: &K) -> Option<Waiter<V>> {
+        Some(Arc::clone(self.lock().get_mut(key)?.get_or_insert_default()))
     }
 
     fn lock(&self) -> MutexGuard<'_, InFlight<K, V>> {
         // A panic under the lock cannot leave the map half changed.
         self.in_flight.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-/// The exchange of a flight. It runs in the task of its leader, and in a task of its own if the leader leaves
-/// before the end.
-struct Exchange(Option<Pin<Box<dyn Future<Output = ()> + Send>>>);
-
-impl Future for Exchange {
-    type Output = ();
-
-    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<()> {
-        let Some(exchange) = &mut self.0 else { return Poll::Ready(()) };
-        // A panic ends the exchange but not its leader, which gets the outcome like any other waiter.
-        let polled = catch_unwind(AssertUnwindSafe(|| exchange.as_mut().poll(context)));
-        if let Ok(Poll::Pending) = polled {
-            return Poll::Pending;
-        }
-        self.0 = None;
-        Poll::Ready(())
-    }
-}
-
-impl Drop for Exchange {
-    fn drop(&mut self) {
-        // Without a runtime the process is ending.
-        if let Some(exchange) = self.0.take()
-            && let Ok(runtime) = Handle::try_current()
-        {
-            runtime.spawn(exchange);
-        }
     }
 }
 
@@ -260,22 +204,17 @@ impl<K: Hash + Eq, V: Clone> Flight<K, V> {
 
     /// Resolves to the outcome of the flight, for the caller that has started it.
     pub fn wait_for_end(&self) -> impl Future<Output = Result<V, NoOutcome>> + use<K, V> {
-        let mut in_flight = self.flights.in_flight.lock().unwrap_or_else(PoisonError::into_inner);
-        let waiter = in_flight.get_mut(&*self.key).map(|outcome| outcome.get_or_insert_default().enter());
-        async move {
-            let Some(waiter) = waiter else { return Err(NoOutcome::Lost) };
-            waiter.wait().await.cloned().ok_or(NoOutcome::Lost)
-        }
+        let waiter = self.flights.waiter(&self.key);
+        async move { waiter.ok_or(NoOutcome::Lost)?.wait().await.cloned().ok_or(NoOutcome::Lost) }
     }
 }
 
 impl<K: Hash + Eq, V> Drop for Flight<K, V> {
     fn drop(&mut self) {
-        let mut in_flight = self.flights.in_flight.lock().unwrap_or_else(PoisonError::into_inner);
-        let outcome = in_flight.remove(&*self.key).flatten();
-        drop(in_flight);
+        let outcome = self.flights.lock().remove(&*self.key).flatten();
         if let Some(outcome) = outcome {
-            outcome.publish(self.value.take());
+            let _ = outcome.value.set(self.value.take()); // nothing else sets it
+            outcome.published.notify_waiters();
         }
     }
 }
@@ -306,7 +245,7 @@ mod tests {
                     sleep(Duration::from_secs(1)).await;
                     answer
                 };
-                flights.join(Arc::new(1), lead).await
+                flights.join(&Arc::new(1), lead).await
             });
         }
         tasks
@@ -341,9 +280,9 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_panic_ends_all_waits_and_the_next_caller_leads() {
         let flights: Arc<Flights<u8, u32>> = Flights::new(10, 10);
-        let outcome = flights.join(Arc::new(1), || async { panic!("a defect in the exchange") }).await;
+        let outcome = flights.join(&Arc::new(1), || async { panic!("a defect in the exchange") }).await;
         assert_eq!(outcome, Err(NoOutcome::Lost));
-        assert_eq!(flights.join(Arc::new(1), || async { 2 }).await, Ok((2, Role::Leader)));
+        assert_eq!(flights.join(&Arc::new(1), || async { 2 }).await, Ok((2, Role::Leader)));
     }
 
     #[tokio::test(start_paused = true)]
@@ -351,10 +290,10 @@ mod tests {
         let (flights, exchanges) = (Flights::new(1, 3), Arc::default());
         let waiting = callers(&flights, 5, &exchanges, Ok(5));
         tokio::task::yield_now().await;
-        assert_eq!(flights.join(Arc::new(2), || async { Ok(0) }).await, Err(NoOutcome::TooManyFlights));
+        assert_eq!(flights.join(&Arc::new(2), || async { Ok(0) }).await, Err(NoOutcome::TooManyFlights));
         let outcomes = waiting.join_all().await;
         let refused = outcomes.iter().filter(|outcome| **outcome == Err(NoOutcome::TooManyWaiters));
         assert_eq!(refused.count(), 2);
-        assert_eq!(flights.join(Arc::new(2), || async { Ok(0) }).await, Ok((Ok(0), Role::Leader)));
+        assert_eq!(flights.join(&Arc::new(2), || async { Ok(0) }).await, Ok((Ok(0), Role::Leader)));
     }
 }

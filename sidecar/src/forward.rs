@@ -14,37 +14,32 @@
 use podlocal_dns::wire;
 use podlocal_settings::Settings;
 
-/// The zones, and the cluster domain, which is never part of a zone.
+/// A value for each zone, and the cluster domain, which is never part of a zone.
 #[derive(Debug)]
-pub struct ForwardZones {
-    zones: Vec<Vec<u8>>,
+pub struct ForwardZones<T> {
+    zones: Vec<(Vec<u8>, T)>,
     cluster_domain: Vec<u8>,
 }
 
-impl ForwardZones {
-    /// The zones of the settings.
-    pub fn new(settings: &Settings) -> Self {
+impl<T> ForwardZones<T> {
+    /// The zones of the settings, with their values in that order.
+    pub fn new(settings: &Settings, values: impl IntoIterator<Item = T>) -> Self {
         let zones = settings.forward_zones.iter().map(|forward| wire::zone(&forward.zone));
-        Self { zones: zones.collect(), cluster_domain: wire::zone(&settings.cluster_domain) }
+        Self { zones: zones.zip(values).collect(), cluster_domain: wire::zone(&settings.cluster_domain) }
     }
 
-    /// The index in the settings of the zone that a name belongs to; `None`: its query goes to cluster DNS.
-    pub fn zone_of(&self, name: &[u8]) -> Option<usize> {
+    /// The zone that a name belongs to, with its value; `None`: the query for the name goes to cluster DNS.
+    pub fn zone_of(&self, name: &[u8]) -> Option<(&[u8], &T)> {
         if self.zones.is_empty() || wire::end_at(name, &self.cluster_domain).is_some() {
             return None;
         }
-        let zones = self.zones.iter().enumerate().filter(|(_, zone)| wire::end_at(name, zone).is_some());
-        zones.max_by_key(|(_, zone)| zone.len()).map(|(place, _)| place)
+        let zones = self.all().filter(|(zone, _)| wire::end_at(name, zone).is_some());
+        zones.max_by_key(|(zone, _)| zone.len())
     }
 
-    /// The name of a zone, on the wire.
-    pub fn name(&self, place: usize) -> Option<&[u8]> {
-        self.zones.get(place).map(Vec::as_slice)
-    }
-
-    /// The number of zones.
-    pub fn count(&self) -> usize {
-        self.zones.len()
+    /// Every zone with its value.
+    pub fn all(&self) -> impl Iterator<Item = (&[u8], &T)> {
+        self.zones.iter().map(|(zone, value)| (zone.as_slice(), value))
     }
 }
 
@@ -55,10 +50,10 @@ mod tests {
     use podlocal_dns::wire::Flags;
     use podlocal_settings::value;
 
-    fn of(zones: &str) -> ForwardZones {
+    fn of(zones: &str) -> ForwardZones<usize> {
         let zone = value::DomainName::parse("k8s.corp.example").expect("a domain");
         let forward_zones = value::forward_zones(zones, &zone, |_| false).expect("zones");
-        ForwardZones::new(&Settings { cluster_domain: zone, forward_zones, ..Settings::defaults() })
+        ForwardZones::new(&Settings { cluster_domain: zone, forward_zones, ..Settings::defaults() }, 0..)
     }
 
     #[test]
@@ -84,7 +79,8 @@ mod tests {
             (".", None),
         ] {
             let name = wire::name_from_text(name).unwrap_or_else(|| wire::ROOT.to_vec());
-            assert_eq!(zones.zone_of(&name), expected, "{}", wire::NameText(&name));
+            let value = zones.zone_of(&name).map(|(_, value)| *value);
+            assert_eq!(value, expected, "{}", wire::NameText(&name));
         }
         assert_eq!(of("").zone_of(b"\x06consul\x00"), None);
     }
@@ -93,7 +89,6 @@ mod tests {
     fn zones_are_compared_without_regard_to_case() {
         let zones = of("CONSUL=10.0.0.1");
         let key = Key::new(b"\x03Web\x06CoNsUl\x00\x00\x01\x00\x01", Flags(Flags::RD), false);
-        assert_eq!(zones.zone_of(key.name()), Some(0));
-        assert_eq!(zones.name(0), Some(b"\x06consul\x00".as_slice()));
+        assert_eq!(zones.zone_of(key.name()), Some((b"\x06consul\x00".as_slice(), &0)));
     }
 }

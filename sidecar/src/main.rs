@@ -5,9 +5,8 @@ use std::net::SocketAddr;
 use std::process::ExitCode;
 
 use podlocal_settings::read::SettingError;
-use podlocal_settings::value::ForwardZone;
 use podlocal_settings::{Settings, table};
-use podlocal_sidecar::app::{Bound, Ended};
+use podlocal_sidecar::app::{self, Ended};
 use podlocal_sidecar::cli::{self, Command, Invocation};
 use podlocal_sidecar::listen::Pair;
 use podlocal_sidecar::upstream::nameservers;
@@ -37,14 +36,21 @@ fn main() -> ExitCode {
             Err(error) => cannot_start(&error),
         },
         Command::Await => runtime.block_on(await_ready(&invocation.settings)),
-        Command::Health => runtime.block_on(health(&invocation.settings)),
+        Command::Health => {
+            let ready = runtime.block_on(gate::check(invocation.settings.admin_port));
+            ready.map_or_else(|reason| fail(&reason), |()| ExitCode::SUCCESS)
+        }
         Command::Help => print(&cli::help()),
         Command::Version => print(concat!("podlocal-sidecar ", env!("CARGO_PKG_VERSION"), "\n")),
     }
 }
 
 fn cannot_start(error: &io::Error) -> ExitCode {
-    eprintln!("podlocal-sidecar: cannot start: {error}");
+    fail(&format!("cannot start: {error}"))
+}
+
+fn fail(reason: &str) -> ExitCode {
+    eprintln!("podlocal-sidecar: {reason}");
     ExitCode::FAILURE
 }
 
@@ -58,22 +64,7 @@ async fn serve(invocation: Invocation, sockets: Vec<Vec<Pair>>) -> ExitCode {
     for variable in unknown_variables {
         tracing::warn!(variable, "unknown variable ignored; the webhook may be newer than this sidecar");
     }
-    let bound = match Bound::bind(&settings, &upstream, sockets) {
-        Ok(bound) => bound,
-        Err(error) => {
-            tracing::error!("cannot start: {error}");
-            return ExitCode::FAILURE;
-        }
-    };
-    let (dns, admin_port) = bound.addresses();
-    let version = env!("CARGO_PKG_VERSION");
-    let (admin_port, workers) = (admin_port.unwrap_or_default(), bound.workers());
-    let tier = settings.shared_tier;
-    for ForwardZone { zone, servers } in &settings.forward_zones {
-        tracing::info!(zone = zone.as_str(), ?servers, "forward zone");
-    }
-    tracing::info!(version, ?dns, admin_port, ?upstream, shared_tier = ?tier, workers, "serving");
-    match bound.run().await {
+    match app::serve(&settings, &upstream, sockets).await {
         Ok(Ended::Drained) => ExitCode::SUCCESS,
         Ok(Ended::Interrupted) => ExitCode::from(2),
         Err(error) => {
@@ -90,16 +81,6 @@ async fn await_ready(settings: &Settings) -> ExitCode {
         eprintln!("podlocal-sidecar: the proxy is not ready, and the pod starts anyway: {reason}");
     }
     ExitCode::SUCCESS
-}
-
-async fn health(settings: &Settings) -> ExitCode {
-    match gate::check(settings.admin_port).await {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(reason) => {
-            eprintln!("podlocal-sidecar: {reason}");
-            ExitCode::FAILURE
-        }
-    }
 }
 
 /// The servers of the settings, or those of `/etc/resolv.conf`.

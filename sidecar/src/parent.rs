@@ -31,13 +31,6 @@ const SIGNALS: [Signal; 3] = [Signal::SIGTERM, Signal::SIGINT, Signal::SIGCHLD];
 /// Tells the child that it is one, and how often it was restarted. Not a setting: those have another prefix.
 const RESTARTS_VARIABLE: &str = "SUPERVISOR_RESTARTS";
 
-/// The reaction to the end of the proxy.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Next {
-    Restart,
-    End(u8),
-}
-
 /// Starts this program again, with the same arguments and as the child, and restarts it until it ends by
 /// itself or crashes too often.
 ///
@@ -55,16 +48,12 @@ pub fn run(settings: &Settings) -> io::Result<ExitCode> {
         let status = wait(&mut child, &signals, &mut stops)?;
         let now = Instant::now();
         crashes.retain(|crash| now.duration_since(*crash) < WINDOW);
-        match next(status, stops, crashes.len()) {
-            Next::End(code) => return Ok(ExitCode::from(code)),
-            Next::Restart => {
-                crashes.push(now);
-                restarts += 1;
-                eprintln!(
-                    "podlocal-sidecar: the proxy crashed ({status}) and is restarted; restarts: {restarts}"
-                );
-            }
+        if let Some(code) = exit_code(status, stops, crashes.len()) {
+            return Ok(ExitCode::from(code));
         }
+        crashes.push(now);
+        restarts += 1;
+        eprintln!("podlocal-sidecar: the proxy crashed ({status}) and is restarted; restarts: {restarts}");
     }
 }
 
@@ -115,17 +104,19 @@ fn wait(child: &mut Child, signals: &SigSet, stops: &mut bool) -> io::Result<Exi
     }
 }
 
+/// The exit code of this program after the end of the proxy; `None`: it restarts the proxy.
+///
 /// | the proxy | signal received | crashes within the last minute | reaction |
 /// |---|---|---|---|
 /// | drained, was interrupted, cannot start, rejects its settings (0, 1, 2, 64) | either | any | end with its code |
 /// | killed by a signal, or another code | yes | any | end with 128 + signal, or its code |
 /// | the same | no | fewer than five | restart it |
 /// | the same | no | five | end with 128 + signal, or its code: the kubelet restarts the container |
-fn next(status: ExitStatus, stops: bool, crashes: usize) -> Next {
+fn exit_code(status: ExitStatus, stops: bool, crashes: usize) -> Option<u8> {
     let code =
         status.code().or_else(|| Some(128 + status.signal()?)).and_then(|code| u8::try_from(code).ok());
     let is_crash = !matches!(status.code(), Some(0 | 1 | 2 | 64));
-    if is_crash && !stops && crashes < MOST_RESTARTS { Next::Restart } else { Next::End(code.unwrap_or(1)) }
+    if is_crash && !stops && crashes < MOST_RESTARTS { None } else { Some(code.unwrap_or(1)) }
 }
 
 #[cfg(test)]
@@ -137,12 +128,12 @@ mod tests {
         let exit = |code: i32| ExitStatus::from_raw(code << 8);
         let killed = ExitStatus::from_raw(9);
         for code in [0, 1, 2, 64] {
-            assert_eq!(next(exit(code), false, 0), Next::End(u8::try_from(code).unwrap()));
+            assert_eq!(exit_code(exit(code), false, 0), Some(u8::try_from(code).unwrap()));
         }
-        assert_eq!(next(killed, false, 0), Next::Restart);
-        assert_eq!(next(exit(101), false, MOST_RESTARTS - 1), Next::Restart);
-        assert_eq!(next(killed, false, MOST_RESTARTS), Next::End(137));
-        assert_eq!(next(killed, true, 0), Next::End(137));
-        assert_eq!(next(exit(101), true, 0), Next::End(101));
+        assert_eq!(exit_code(killed, false, 0), None);
+        assert_eq!(exit_code(exit(101), false, MOST_RESTARTS - 1), None);
+        assert_eq!(exit_code(killed, false, MOST_RESTARTS), Some(137));
+        assert_eq!(exit_code(killed, true, 0), Some(137));
+        assert_eq!(exit_code(exit(101), true, 0), Some(101));
     }
 }

@@ -3,7 +3,7 @@
 
 use podlocal_dns::wire::{self, Flags, HEADER_LENGTH, Message, Rcode, Soa, TYPE_OPT};
 
-use crate::query::{Client, Edns, Query, Rejected};
+use crate::query::{Client, Edns, Rejected};
 
 /// The UDP payload size of the proxy, towards clients and upstreams alike: it passes every path unfragmented
 /// (DNS flag day 2020; RFC 9715 section 3.1).
@@ -51,12 +51,13 @@ fn soa(ttl: u32) -> Soa<'static> {
 
 /// Writes NXDOMAIN for a name in the cluster domain, which begins at `zone_at` of the name. The answer always
 /// has fewer than 512 bytes, so it is never truncated.
-pub fn write_missing(query: &Query<'_>, zone_at: usize, ttl: u32, out: &mut Vec<u8>) {
-    write(query.id, query.flags, Some(query.question), None, Rcode::NXDOMAIN, out);
+pub fn write_missing<'a>(client: impl Into<Client<'a>>, zone_at: usize, ttl: u32, out: &mut Vec<u8>) {
+    let Client { id, flags, edns, question } = client.into();
+    write(id, flags, Some(question), None, Rcode::NXDOMAIN, out);
     wire::set_flag(out, Flags::AA);
     wire::push_soa(out, HEADER_LENGTH + zone_at, ttl, &soa(ttl));
     wire::put_counts(out, 1, [0, 1, 0]);
-    if let Some(edns) = query.edns {
+    if let Some(edns) = edns {
         wire::push_opt_with_error(out, PAYLOAD_SIZE, edns.dnssec_ok, SYNTHESIZED);
     }
 }
@@ -64,10 +65,7 @@ pub fn write_missing(query: &Query<'_>, zone_at: usize, ttl: u32, out: &mut Vec<
 /// The same as an upstream's response, for names that the proxy looks up itself.
 pub fn missing(question: &[u8], zone_at: usize, ttl: u32) -> Vec<u8> {
     let mut out = Vec::new();
-    write(0, Flags(0), Some(question), None, Rcode::NXDOMAIN, &mut out);
-    wire::set_flag(&mut out, Flags::AA);
-    wire::push_soa(&mut out, HEADER_LENGTH + zone_at, ttl, &soa(ttl));
-    wire::put_counts(&mut out, 1, [0, 1, 0]);
+    write_missing(Client { id: 0, flags: Flags(0), edns: None, question }, zone_at, ttl, &mut out);
     out
 }
 
@@ -93,6 +91,7 @@ fn write(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::query::Query;
     use crate::query::tests::query_bytes;
     use hickory_proto::op::{Message as Decoded, ResponseCode};
 

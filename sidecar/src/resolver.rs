@@ -8,7 +8,6 @@
 //!          an expired answer, when the upstream is silent for 400 ms, immediately when it is known to be down
 //! ```
 
-use std::pin::pin;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -16,37 +15,37 @@ use podlocal_dns::key::Key;
 use podlocal_dns::search::{Search, Verdict};
 use podlocal_dns::wire::{Rcode, TYPE_A};
 use podlocal_settings::Settings;
-use tokio::time::timeout_at;
 
 use crate::cache::Cache;
-use crate::cache::entry::Entry;
 use crate::cache::lifetime::TtlLimits;
-use crate::flight::Role;
-use crate::limits;
-use crate::metrics::{BackgroundQuery, Gauges, Metrics, Outcome};
-use crate::query::{Client, Query};
+use crate::metrics::{Metrics, Outcome};
+use crate::query::Query;
 use crate::reply;
 use crate::upstream::Upstream;
 
 use ancestors::SuspectServices;
 use awaited_names::AwaitedNames;
 use failures::Failures;
-use known::Known;
-use question::{Mode, NoAnswer};
+use outcome::Denial;
+use question::Mode;
 use routes::{Route, Routes};
 use type_limit::TypesInFlight;
 
 pub mod ancestors;
+mod answers;
 pub mod awaited_names;
 pub mod completion;
 pub mod direct;
 pub mod explain;
 pub mod failures;
-pub mod known;
+mod miss;
+mod outcome;
 pub mod prefetch;
 pub mod question;
 mod routes;
 pub mod type_limit;
+
+pub use outcome::{Miss, NoAnswer, Resolution};
 
 /// Answers queries, from the cache or the upstream.
 #[derive(Debug)]
@@ -66,72 +65,6 @@ pub struct Resolver<U> {
     is_shared: bool,
     metrics: Metrics,
 }
-
-/// The load of a resolver.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Load {
-    /// Answers in the cache, fresh or expired.
-    pub entries: usize,
-    /// The memory of those answers, in bytes.
-    pub bytes: u64,
-    /// Queries in flight to the upstream.
-    pub flights: usize,
-}
-
-/// What the look into the cache has shown about a question whose answer is not known.
-#[derive(Debug, Clone, Copy)]
-pub struct Miss {
-    /// Whether the rules of [`podlocal_dns::search`] say nothing about it.
-    is_free_of_rules: bool,
-    /// Whether NXDOMAIN for every type of the name may be cached when the answer arrives.
-    may_deny_every_type: bool,
-    /// Whether there is an expired answer.
-    has_expired: bool,
-}
-
-/// The outcome of a question that was not in the cache.
-#[derive(Debug, Clone)]
-pub enum Resolution {
-    /// An answer, and the role in its flight.
-    Fresh(Entry, Role),
-    /// An expired answer, because the upstream fails or is slow.
-    Stale(Entry),
-    /// A limit was reached.
-    Overload,
-    /// No upstream gave an answer in time, or it cannot answer; the RCODE for the client.
-    Failed(Rcode),
-}
-
-impl Resolution {
-    /// The memory of the answer, in bytes.
-    pub fn size(&self) -> usize {
-        match self {
-            Self::Fresh(entry, _) | Self::Stale(entry) => entry.size(),
-            Self::Overload | Self::Failed(_) => 0,
-        }
-    }
-
-    /// Writes the answer for one client, an error if need be, and returns the outcome for the metrics.
-    pub fn write(&self, client: Client<'_>, limit: usize, out: &mut Vec<u8>) -> Outcome {
-        let (outcome, rcode) = match self {
-            Self::Fresh(entry, role) => {
-                entry.write(client, now(), limit, out);
-                return if *role == Role::Leader { Outcome::Miss } else { Outcome::Coalesced };
-            }
-            Self::Stale(entry) => {
-                entry.write_stale(client, limit, out);
-                return Outcome::Stale;
-            }
-            Self::Overload => (Outcome::OverLimit, Rcode::SERVFAIL),
-            Self::Failed(rcode) => (Outcome::UpstreamFailed, *rcode),
-        };
-        reply::write_error(client, rcode, out);
-        outcome
-    }
-}
-
-/// The outcome of a flight, for all its waiters.
-type Answer = Result<Entry, NoAnswer>;
 
 impl<U: Upstream> Resolver<U> {
     /// A resolver with an empty cache, for so many threads, without forward zones.
@@ -211,7 +144,7 @@ impl<U: Upstream> Resolver<U> {
             entry.write(query, now, limit, out);
             return Ok(Outcome::Hit);
         }
-        if let Some(Known::Missing { zone_at, ttl, outcome }) = self.decide_by_rules(key, verdict, now) {
+        if let Some(Denial { zone_at, ttl, outcome }) = self.decide_by_rules(key, verdict, now) {
             reply::write_missing(query, zone_at, ttl, out);
             return Ok(outcome);
         }
@@ -228,7 +161,7 @@ impl<U: Upstream> Resolver<U> {
         let outcome = match self.search.zone_at(query.key.name()) {
             // The proxy's own probe has come back: forwarded again, it would circulate forever.
             _ if self.is_loop(query) => Outcome::Loop,
-            Some(zone_at) if !self.routes.cluster().upstream.condition().is_dead => {
+            Some(zone_at) if !self.routes.cluster.upstream.condition().is_dead => {
                 reply::write_missing(query, zone_at, reply::IMPOSSIBLE_TTL, out);
                 return Outcome::HealthCheck;
             }
@@ -238,10 +171,14 @@ impl<U: Upstream> Resolver<U> {
         outcome
     }
 
-    /// The current load.
-    pub fn load(&self) -> Load {
-        let Self { cache, routes, .. } = self;
-        Load { entries: cache.entries(), bytes: cache.weight(), flights: routes.flights() }
+    /// The cache of answers.
+    pub fn cache(&self) -> &Cache {
+        &self.cache
+    }
+
+    /// The number of queries in flight to the upstream.
+    pub fn flights(&self) -> usize {
+        self.routes.flights()
     }
 
     /// Whether the flights on the route of that question have reached half of their limit, the share of
@@ -268,155 +205,22 @@ impl<U: Upstream> Resolver<U> {
 
     /// The upstream for names without a forward zone.
     pub fn cluster_upstream(&self) -> &U {
-        &self.routes.cluster().upstream
+        &self.routes.cluster.upstream
     }
 
     /// The upstreams of forward zones, with the name of the zone on the wire.
     pub fn forward_upstreams(&self) -> impl Iterator<Item = (&[u8], &U)> {
-        self.routes.forward().map(|(zone, route)| (zone, &route.upstream))
+        self.routes.forward.all().map(|(zone, route)| (zone, &route.upstream))
     }
 
     fn route(&self, key: &Key) -> &Route<U> {
         self.routes.route_of(key.name())
     }
 
-    /// Resolves a question that is not in the cache: within [`limits::DEADLINE`], which is the same for all
-    /// waiters.
-    pub async fn resolve_miss(self: &Arc<Self>, key: &Arc<Key>) -> Resolution {
-        let upstream = self.upstream(key);
-        let is_down = upstream.condition().is_down;
-        let stale = self.stale(key, is_down);
-        if let Some(entry) = &stale
-            && (is_down || entry.was_served_stale() && self.is_in_flight(key))
-        {
-            self.refresh(key, Mode::UseCache);
-            return Resolution::Stale(entry.clone());
-        }
-        let start = tokio::time::Instant::now();
-        self.resolve(key, start, stale.is_some(), self.answer(key, Mode::UseCache)).await
-    }
-
-    /// The resolution of a question by an answer that is awaited since `start`, or by an expired one, which
-    /// `has_stale` says that there is.
-    async fn resolve(
-        self: &Arc<Self>,
-        key: &Arc<Key>,
-        start: tokio::time::Instant,
-        has_stale: bool,
-        answer: impl Future<Output = Result<(Entry, Role), NoAnswer>>,
-    ) -> Resolution {
-        let upstream = self.upstream(key);
-        let no_answer = match self.answer_in_time(key, start, has_stale, answer).await {
-            Ok((entry, role)) => return Resolution::Fresh(entry, role),
-            Err(no_answer) => no_answer,
-        };
-        let has_failed = !matches!(no_answer, NoAnswer::Late | NoAnswer::Failed(_));
-        if let Some(entry) = self.stale(key, has_failed || upstream.condition().is_down) {
-            entry.mark_served_stale();
-            return Resolution::Stale(entry);
-        }
-        match no_answer {
-            NoAnswer::Overload => Resolution::Overload,
-            _ => Resolution::Failed(no_answer.rcode()),
-        }
-    }
-
-    /// The answer within the deadline; where an expired answer may be served instead, the waiting time is
-    /// shorter. Not when the upstream has answered meanwhile that the name does not exist, and the sidecar
-    /// only waits for the name to appear.
-    async fn answer_in_time(
-        self: &Arc<Self>,
-        key: &Arc<Key>,
-        start: tokio::time::Instant,
-        has_stale: bool,
-        answer: impl Future<Output = Result<(Entry, Role), NoAnswer>>,
-    ) -> Result<(Entry, Role), NoAnswer> {
-        let upstream = self.upstream(key);
-        let mut answer = pin!(answer);
-        if has_stale {
-            match timeout_at(start + limits::STALE_AFTER, &mut answer).await {
-                Ok(answer) => return answer,
-                Err(_) if self.stale(key, upstream.condition().is_down).is_some() => {
-                    return Err(NoAnswer::Late);
-                }
-                Err(_) => {}
-            }
-        }
-        // An expired NXDOMAIN may be served once the servers are known to be down.
-        match timeout_at(start + limits::MISSING_AFTER, &mut answer).await {
-            Ok(answer) => return answer,
-            Err(_) if upstream.condition().is_down && self.stale(key, true).is_some() => {
-                return Err(NoAnswer::Late);
-            }
-            Err(_) => {}
-        }
-        timeout_at(start + limits::DEADLINE, answer).await.unwrap_or(Err(NoAnswer::Late))
-    }
-
-    /// The answer for a client: of the upstream, or of the search list where the sidecar expands the name.
-    async fn answer(self: &Arc<Self>, key: &Arc<Key>, mode: Mode) -> Result<(Entry, Role), NoAnswer> {
-        match self.search.verdict(key) {
-            Verdict::Complete => self.complete_coalesced(key, mode).await,
-            Verdict::Ask | Verdict::Impossible(_) | Verdict::Probe | Verdict::Below(_) => {
-                self.ask_coalesced(key, mode).await
-            }
-        }
-    }
-
-    /// An expired answer for that question that may be served. An NXDOMAIN is such an answer only while the
-    /// servers are down or fail (`or_missing`): a query is better. For a name that is worth waiting for it
-    /// never is: the name is about to appear.
-    fn stale(&self, key: &Key, or_missing: bool) -> Option<Entry> {
-        let own = self.cache.get_expired(key);
-        let entry = if self.search.shares_missing(key) {
-            // The NXDOMAIN may be newer, as the answer to another type.
-            let missing = self.cache.get_expired(&key.for_every_type());
-            own.into_iter().chain(missing).max_by_key(Entry::stored_at)
-        } else {
-            own
-        };
-        let is_peer = self.awaited_names.contains(key.name());
-        let Some(entry) = entry else {
-            return if or_missing && !is_peer { self.expired_missing_ancestor(key) } else { None };
-        };
-        let is_good = entry.is_positive() || or_missing && !is_peer;
-        (is_good && entry.is_usable_stale(now(), self.serve_stale)).then_some(entry)
-    }
-
     /// Whether a query or a search expansion for that question is in flight.
     pub fn is_in_flight(&self, key: &Key) -> bool {
         let Route { questions, completions, .. } = self.route(key);
         questions.is_in_flight(key) || completions.is_in_flight(key)
-    }
-
-    /// Refreshes an answer in the background, unless a query for it is in flight.
-    fn refresh(self: &Arc<Self>, key: &Key, mode: Mode) {
-        if self.is_in_flight(key) || self.has_failed_lately(key, now()) || !self.upstream(key).may_refresh() {
-            return;
-        }
-        self.metrics.background_queries.inc(BackgroundQuery::Refresh);
-        let (resolver, key) = (Arc::clone(self), Arc::new(key.clone()));
-        tokio::spawn(async move {
-            // The outcome is in the cache; a failure leaves the old answer there.
-            let _ = resolver.answer(&key, mode).await;
-        });
-    }
-}
-
-impl<U: Upstream + std::fmt::Debug> Gauges for Resolver<U> {
-    fn gauges(&self) -> Vec<(&'static str, &'static str, u64)> {
-        let Load { entries, bytes, flights } = self.load();
-        vec![
-            ("cache_entries", "Answers in the cache, fresh or expired", entries as u64),
-            ("cache_size_bytes", "Memory that the cached answers use", bytes),
-            ("cache_max_size_bytes", "Memory that the cached answers may use at most", self.cache.size()),
-            ("upstream_queries_in_flight", "Queries sent upstream that are not answered yet", flights as u64),
-        ]
-    }
-
-    fn counters(&self) -> Vec<(&'static str, &'static str, u64)> {
-        let help = "Answers that were evicted from the cache to make room for others";
-        vec![("cache_evictions_total", help, self.cache.evictions())]
     }
 }
 

@@ -3,7 +3,6 @@
 
 use std::net::IpAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Instant;
 
 use podlocal_dns::key::Key;
@@ -24,6 +23,7 @@ use crate::upstream::source::with_source;
 use query_recorder::QueryRecorder;
 
 pub mod explain;
+mod late;
 mod pending;
 mod query_recorder;
 pub mod tcp;
@@ -44,7 +44,8 @@ pub struct Service<U> {
     max_udp_size: usize,
     max_waiters: usize,
     max_waiters_per_query: usize,
-    waiting: Arc<AtomicUsize>,
+    /// Shared with every query that waits, so its reference count is their number, and one.
+    waiting: Arc<()>,
     /// The TCP connections of all listeners.
     connections: Arc<Connections>,
 }
@@ -63,16 +64,10 @@ pub enum Step<'a> {
 /// The places that a query holds while it waits: one of all, and one of its source.
 #[derive(Debug)]
 pub struct Places {
-    waiting: Arc<AtomicUsize>,
+    _of_all: Arc<()>,
     /// When the query began to wait.
     since: Instant,
     _of_source: MissPermit,
-}
-
-impl Drop for Places {
-    fn drop(&mut self) {
-        self.waiting.fetch_sub(1, Ordering::Relaxed);
-    }
 }
 
 impl<U: Upstream> Service<U> {
@@ -156,11 +151,11 @@ impl<U: Upstream> Service<U> {
 
     /// The number of clients that wait for an answer.
     pub fn waiting(&self) -> usize {
-        self.waiting.load(Ordering::Relaxed)
+        Arc::strong_count(&self.waiting) - 1
     }
 
     /// The resolver, for introspection.
-    pub fn resolver(&self) -> &Resolver<U> {
+    pub fn resolver(&self) -> &Arc<Resolver<U>> {
         &self.resolver
     }
 
@@ -188,8 +183,7 @@ impl<U: Upstream> Service<U> {
 
     /// Reserves the places for a query that waits.
     fn places(&self, key: &Key, source: IpAddr, now: Instant) -> Result<Places, Refused> {
-        let waiting = self.waiting.load(Ordering::Relaxed);
-        let free = self.max_waiters.saturating_sub(waiting);
+        let free = self.max_waiters.saturating_sub(self.waiting());
         if free == 0 {
             return Err(self.sources.refuse(source, Limit::Waiters, now));
         }
@@ -198,8 +192,7 @@ impl<U: Upstream> Service<U> {
         let of_source = self.sources.admit_miss(source, free, now)?;
         // Several workers may take the last place at the same time: the limit protects memory and need not be
         // exact.
-        self.waiting.fetch_add(1, Ordering::Relaxed);
-        Ok(Places { waiting: Arc::clone(&self.waiting), since: now, _of_source: of_source })
+        Ok(Places { _of_all: Arc::clone(&self.waiting), since: now, _of_source: of_source })
     }
 
     fn reject(&self, bytes: &[u8], rejected: Rejected, out: &mut Vec<u8>) -> Step<'static> {
@@ -229,6 +222,30 @@ impl<U: Upstream> Service<U> {
         }
     }
 
+    /// Writes the answer to a client that has waited for it, and counts its outcome. `is_first`: no other client
+    /// has received this answer.
+    fn answer(
+        &self,
+        client: &Client<'_>,
+        transport: Transport,
+        resolution: &Resolution,
+        is_first: bool,
+        out: &mut Vec<u8>,
+    ) -> Outcome {
+        let outcome = match resolution.write(*client, self.limit(client, transport), out) {
+            Outcome::Miss if !is_first => Outcome::Coalesced,
+            outcome => outcome,
+        };
+        self.end(client, transport, outcome);
+        outcome
+    }
+
+    /// Records how long a query has waited.
+    fn record_wait(&self, places: &Places, now: Instant) {
+        let waited = now.saturating_duration_since(places.since);
+        self.metrics.wait_duration.observe(waited.as_secs_f64());
+    }
+
     fn end(&self, client: &Client<'_>, transport: Transport, outcome: Outcome) {
         self.metrics.outcomes.inc(outcome);
         if self.recorder.is_enabled() {
@@ -239,40 +256,18 @@ impl<U: Upstream> Service<U> {
 
 impl<U: Upstream + std::fmt::Debug> Gauges for Service<U> {
     fn gauges(&self) -> Vec<(&'static str, &'static str, u64)> {
-        vec![("queries_waiting", "Queries of clients that wait for an answer", self.waiting() as u64)]
-    }
-}
-
-/// A client whose answer is not written yet. It is counted as failed if its task is dropped or panics.
-struct Ending<'a, U: Upstream> {
-    service: &'a Service<U>,
-    client: Client<'a>,
-    transport: Transport,
-    is_counted: bool,
-}
-
-impl<'a, U: Upstream> Ending<'a, U> {
-    fn of(service: &'a Service<U>, client: impl Into<Client<'a>>, transport: Transport) -> Self {
-        Self { service, client: client.into(), transport, is_counted: false }
+        let (cache, flights) = (self.resolver.cache(), self.resolver.flights() as u64);
+        vec![
+            ("queries_waiting", "Queries of clients that wait for an answer", self.waiting() as u64),
+            ("cache_entries", "Answers in the cache, fresh or expired", cache.entries() as u64),
+            ("cache_size_bytes", "Memory that the cached answers use", cache.weight()),
+            ("cache_max_size_bytes", "Memory that the cached answers may use at most", cache.size()),
+            ("upstream_queries_in_flight", "Queries sent upstream that are not answered yet", flights),
+        ]
     }
 
-    /// Writes the answer and returns its outcome. `is_first`: no other client has received this answer.
-    fn write(mut self, resolution: &Resolution, is_first: bool, out: &mut Vec<u8>) -> Outcome {
-        let limit = self.service.limit(&self.client, self.transport);
-        let outcome = match resolution.write(self.client, limit, out) {
-            Outcome::Miss if !is_first => Outcome::Coalesced,
-            outcome => outcome,
-        };
-        self.is_counted = true;
-        self.service.end(&self.client, self.transport, outcome);
-        outcome
-    }
-}
-
-impl<U: Upstream> Drop for Ending<'_, U> {
-    fn drop(&mut self) {
-        if !self.is_counted {
-            self.service.end(&self.client, self.transport, Outcome::UpstreamFailed);
-        }
+    fn counters(&self) -> Vec<(&'static str, &'static str, u64)> {
+        let help = "Answers that were evicted from the cache to make room for others";
+        vec![("cache_evictions_total", help, self.resolver.cache().evictions())]
     }
 }

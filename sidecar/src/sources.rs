@@ -26,7 +26,7 @@ use std::hash::{BuildHasher, RandomState};
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use podlocal_settings::table::ALLOWED_SOURCES;
 use podlocal_settings::{Settings, value};
@@ -42,8 +42,8 @@ pub struct Sources {
     hasher: RandomState,
     max_misses: u32,
     misses_per_second: u32,
-    /// When the misses of unverified sources so far are paid for ([`admit`]).
-    new_until: AtomicU64,
+    /// The misses of unverified sources.
+    new: Bucket,
     start: Instant,
     /// The second since the start, counted from 1; 0: not yet.
     refusal_logged: AtomicU64,
@@ -56,13 +56,11 @@ const SLOTS: usize = 1 << 14;
 /// The state of the sources of one slot.
 #[derive(Debug, Default)]
 struct Slot {
-    misses: AtomicU32,
-    /// When the misses so far are paid for, in nanoseconds since the start ([`admit`]).
-    paid_until: AtomicU64,
-    /// The same for refusals.
-    refused_until: AtomicU64,
-    /// The same for long answers.
-    long_until: AtomicU64,
+    /// The misses that wait.
+    waiting: AtomicU32,
+    misses: Bucket,
+    refusals: Bucket,
+    long_answers: Bucket,
     /// A verified source: a part of the hash of its address, and the second in which it came over TCP.
     known: AtomicU64,
 }
@@ -99,7 +97,7 @@ impl Sources {
             hasher: RandomState::new(),
             max_misses: settings.max_misses_per_source,
             misses_per_second: settings.max_miss_rate_per_source,
-            new_until: AtomicU64::new(0),
+            new: Bucket::default(),
             start: now,
             refusal_logged: AtomicU64::new(0),
         }
@@ -140,23 +138,24 @@ impl Sources {
         let slot = &slots[index];
         let mut place = MissPermit(None);
         if self.max_misses > 0 {
-            if !try_increment(&slot.misses, max_waiting(self.max_misses, free())) {
-                return Err(self.refused(Limit::MissesPerSource, slot, now));
+            let most = max_waiting(self.max_misses, free());
+            let more = |waiting: u32| (waiting < most).then_some(waiting + 1);
+            if slot.waiting.try_update(Ordering::Relaxed, Ordering::Relaxed, more).is_err() {
+                return Err(self.refuse(source, Limit::MissesPerSource, now));
             }
             place = MissPermit(Some((Arc::clone(slots), index as u32)));
         }
-        if !self.try_spend(&slot.paid_until, 1, now) {
-            return Err(self.refused(Limit::MissRatePerSource, slot, now));
+        if !self.try_spend(&slot.misses, 1, now) {
+            return Err(self.refuse(source, Limit::MissRatePerSource, now));
         }
         Ok(place)
     }
 
-    /// Refuses a miss because of a limit that is not per source.
+    /// Refuses a miss because of that limit.
     pub fn refuse(&self, source: IpAddr, limit: Limit, now: Instant) -> Refused {
-        match self.slot(source) {
-            Some((slots, index)) => self.refused(limit, &slots[index], now),
-            None => Refused { limit, is_reported: true },
-        }
+        let refusals = self.slot(source).map(|(slots, index)| &slots[index].refusals);
+        let is_reported = refusals.is_none_or(|bucket| self.try_spend(bucket, REFUSALS_PER_MISS, now));
+        Refused { limit, is_reported }
     }
 
     /// Marks a source as verified, because it has come over TCP: it receives what is sent to its address.
@@ -179,13 +178,12 @@ impl Sources {
 
     /// Spends one of the misses of all unverified sources; `false`: there are none left.
     pub fn try_spend_new_source(&self, now: Instant) -> bool {
-        self.try_spend(&self.new_until, NEW_SOURCES, now)
+        self.try_spend(&self.new, NEW_SOURCES, now)
     }
 
     /// Spends one of a source's long answers over UDP; `false`: there are none left.
     pub fn try_spend_long_answer(&self, source: IpAddr, now: Instant) -> bool {
-        let Some((slots, index)) = self.slot(source) else { return true };
-        self.try_spend(&slots[index].long_until, 1, now)
+        self.slot(source).is_none_or(|(slots, index)| self.try_spend(&slots[index].long_answers, 1, now))
     }
 
     /// The value in a slot for a source that has come over TCP in that second.
@@ -202,25 +200,19 @@ impl Sources {
     /// Whether the misses of a source get no response. Its probes get none, either: its sidecar would wait
     /// for a tier that answers probes.
     pub fn is_silenced(&self, source: IpAddr, now: Instant) -> bool {
-        let Some((slots, index)) = self.slot(source).filter(|_| self.misses_per_second > 0) else {
-            return false;
-        };
-        slots[index].refused_until.load(Ordering::Relaxed)
-            > nanos(now.saturating_duration_since(self.start)) + BURST
-    }
-
-    fn refused(&self, limit: Limit, slot: &Slot, now: Instant) -> Refused {
-        Refused { limit, is_reported: self.try_spend(&slot.refused_until, REFUSALS_PER_MISS, now) }
+        let slot = self.slot(source).filter(|_| self.misses_per_second > 0);
+        slot.is_some_and(|(slots, index)| slots[index].refusals.is_empty(self.nanos(now)))
     }
 
     /// Spends one of the things that a source may have `times` as often as misses; always `true` where misses
     /// have no rate limit.
-    fn try_spend(&self, paid_until: &AtomicU64, times: u64, now: Instant) -> bool {
-        let rate = u64::from(self.misses_per_second) * times;
-        let Some(interval) = 1_000_000_000_u64.checked_div(rate) else { return true };
-        let now = nanos(now.saturating_duration_since(self.start));
-        let pay = |paid_until| admit(paid_until, now, interval);
-        paid_until.try_update(Ordering::Relaxed, Ordering::Relaxed, pay).is_ok()
+    fn try_spend(&self, bucket: &Bucket, times: u64, now: Instant) -> bool {
+        let interval = 1_000_000_000_u64.checked_div(u64::from(self.misses_per_second) * times);
+        interval.is_none_or(|interval| bucket.try_spend(interval, self.nanos(now)))
+    }
+
+    fn nanos(&self, now: Instant) -> u64 {
+        u64::try_from(now.saturating_duration_since(self.start).as_nanos()).unwrap_or(u64::MAX)
     }
 
     fn slot(&self, source: IpAddr) -> Option<(&Arc<[Slot]>, usize)> {
@@ -236,15 +228,9 @@ impl Sources {
 impl Drop for MissPermit {
     fn drop(&mut self) {
         if let Some((slots, index)) = &self.0 {
-            slots[*index as usize].misses.fetch_sub(1, Ordering::Relaxed);
+            slots[*index as usize].waiting.fetch_sub(1, Ordering::Relaxed);
         }
     }
-}
-
-/// Increments a counter that is below `most`.
-fn try_increment(counter: &AtomicU32, most: u32) -> bool {
-    let more = |count: u32| (count < most).then_some(count + 1);
-    counter.try_update(Ordering::Relaxed, Ordering::Relaxed, more).is_ok()
 }
 
 /// The number of misses of one source that may wait when so many of all places are free. It is a quarter of
@@ -262,142 +248,25 @@ fn max_waiting(most: u32, free: usize) -> u32 {
     most.min(share)
 }
 
-/// Whether one more is admitted, and until when it is then paid for: one each `interval`, with a burst of two
-/// seconds' worth (the generic cell rate algorithm, ITU-T I.371). All in nanoseconds.
-fn admit(paid_until: u64, now: u64, interval: u64) -> Option<u64> {
-    (paid_until <= now + BURST).then(|| paid_until.max(now) + interval)
-}
+/// Things of which one may be spent each interval, with a burst of two seconds' worth. The number says until
+/// when those so far are paid for, in nanoseconds since the start (the generic cell rate algorithm, ITU-T
+/// I.371).
+#[derive(Debug, Default)]
+struct Bucket(AtomicU64);
 
-/// The burst that a source may have: two seconds' worth, in nanoseconds.
-const BURST: u64 = 2_000_000_000;
+impl Bucket {
+    /// Two seconds' worth, in nanoseconds.
+    const BURST: u64 = 2_000_000_000;
 
-fn nanos(duration: Duration) -> u64 {
-    u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
+    fn try_spend(&self, interval: u64, now: u64) -> bool {
+        let pay = |paid_until: u64| (paid_until <= now + Self::BURST).then(|| paid_until.max(now) + interval);
+        self.0.try_update(Ordering::Relaxed, Ordering::Relaxed, pay).is_ok()
+    }
+
+    fn is_empty(&self, now: u64) -> bool {
+        self.0.load(Ordering::Relaxed) > now + Self::BURST
+    }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use podlocal_settings::read::{Given, read};
-
-    fn sources(bounds: &[(&str, &str)], now: Instant) -> Sources {
-        let given = |setting: &podlocal_settings::table::Setting| {
-            let of_setting = bounds.iter().filter(|(name, _)| *name == setting.name);
-            of_setting
-                .map(|(name, text)| Given { origin: (*name).to_owned(), text: (*text).to_owned() })
-                .collect()
-        };
-        let read = read(given);
-        assert_eq!(read.errors, []);
-        Sources::new(&read.settings, now)
-    }
-
-    const ONE: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(10, 0, 0, 1));
-    const OTHER: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(10, 0, 0, 2));
-
-    #[test]
-    fn a_source_may_take_a_quarter_of_the_free_places() {
-        let table = [(65_536, 256), (1024, 256), (400, 100), (4, 1), (3, 1), (1, 1), (0, 0)];
-        assert!(table.into_iter().all(|(free, expected)| max_waiting(256, free) == expected));
-    }
-
-    #[test]
-    fn one_source_cannot_take_the_places_of_another() {
-        let now = Instant::now();
-        let sources = sources(&[("max-misses-per-source", "3")], now);
-        let mut held: Vec<_> =
-            (0..3).map(|_| sources.admit_miss(ONE, || 100, now).expect("admitted")).collect();
-        let refused = Refused { limit: Limit::MissesPerSource, is_reported: true };
-        assert_eq!(sources.admit_miss(ONE, || 100, now).expect_err("full"), refused);
-        assert!(sources.admit_miss(OTHER, || 100, now).is_ok());
-        held.pop();
-        assert!(sources.admit_miss(ONE, || 100, now).is_ok(), "a place is free again");
-    }
-
-    #[test]
-    fn when_places_are_scarce_a_source_with_few_misses_is_admitted() {
-        let now = Instant::now();
-        let sources = sources(&[("max-misses-per-source", "100")], now);
-        let _held: Vec<_> =
-            (0..10).map(|_| sources.admit_miss(ONE, || 1000, now).expect("admitted")).collect();
-        assert!(sources.admit_miss(ONE, || 40, now).is_err());
-        assert!(sources.admit_miss(OTHER, || 40, now).is_ok());
-    }
-
-    #[test]
-    fn a_source_has_a_burst_of_two_seconds_and_then_its_rate() {
-        let now = Instant::now();
-        let sources = sources(&[("max-miss-rate-per-source", "100")], now);
-        let asks =
-            |count: u32, now| (0..count).filter(|_| sources.admit_miss(ONE, || 1000, now).is_ok()).count();
-        assert_eq!(asks(1000, now), 201);
-        assert_eq!(asks(1000, now + Duration::from_millis(500)), 50);
-        assert_eq!(asks(1000, now + Duration::from_secs(60)), 201, "unused misses are not saved for longer");
-        assert!(sources.admit_miss(OTHER, || 1000, now).is_ok());
-    }
-
-    #[test]
-    fn a_flooding_source_gets_four_refusals_per_miss_and_then_silence() {
-        let now = Instant::now();
-        let sources = sources(&[("max-miss-rate-per-source", "100")], now);
-        let refused: Vec<_> =
-            (0..10_000).filter_map(|_| sources.admit_miss(ONE, || 1000, now).err()).collect();
-        assert_eq!(refused.iter().filter(|refused| refused.is_reported).count(), 801);
-        assert!(refused.iter().all(|refused| refused.limit == Limit::MissRatePerSource));
-        let later = now + Duration::from_millis(500);
-        let refused = (0..1000).filter_map(|_| sources.admit_miss(ONE, || 1000, later).err());
-        assert_eq!(refused.filter(|refused| refused.is_reported).count(), 200);
-        assert!(sources.is_silenced(ONE, later) && !sources.is_silenced(OTHER, later));
-        assert!(!sources.is_silenced(ONE, later + Duration::from_secs(1)));
-    }
-
-    #[test]
-    fn unverified_sources_share_the_misses_of_ten_sources() {
-        let now = Instant::now();
-        let sources = sources(&[("max-miss-rate-per-source", "100")], now);
-        assert!(sources.is_new(ONE, now));
-        let asked = |now| (0..10_000).filter(|_| sources.try_spend_new_source(now)).count();
-        assert_eq!([asked(now), asked(now + Duration::from_millis(500))], [2001, 500]);
-        sources.know(ONE, now);
-        assert!(!sources.is_new(ONE, now) && sources.is_new(OTHER, now));
-        assert!(!sources.is_new(ONE, now + Duration::from_hours(1)));
-        assert!(sources.is_new(ONE, now + Duration::from_secs(3601)));
-    }
-
-    #[test]
-    fn an_address_in_the_slot_of_a_verified_one_is_unverified() {
-        let now = Instant::now();
-        let sources = sources(&[("max-miss-rate-per-source", "100")], now);
-        sources.know(ONE, now);
-        let number = sources.number(ONE);
-        let mut others = (0..u32::MAX).map(|bits| IpAddr::from(bits.to_be_bytes()));
-        let other = others.find(|other| *other != ONE && sources.number(*other) == number);
-        assert!(sources.is_new(other.expect("one in 16,384"), now));
-    }
-
-    #[test]
-    fn a_source_may_have_as_many_long_answers_as_misses() {
-        let now = Instant::now();
-        let sources = sources(&[("max-miss-rate-per-source", "100")], now);
-        let has = |source| (0..1000).filter(|_| sources.try_spend_long_answer(source, now)).count();
-        assert_eq!([has(ONE), has(OTHER)], [201, 201]);
-    }
-
-    #[test]
-    fn in_a_pod_nothing_is_counted() {
-        let now = Instant::now();
-        let sources = sources(&[], now);
-        assert!((0..100_000).all(|_| sources.admit_miss(ONE, || 0, now).is_ok()));
-        assert!(!sources.is_new(ONE, now));
-        assert!((0..100_000).all(|_| sources.try_spend_long_answer(ONE, now)));
-        assert!(sources.are_answered(ONE, now) && !sources.are_answered([8, 8, 8, 8].into(), now));
-    }
-
-    #[test]
-    fn an_ipv4_mapped_ipv6_address_is_the_same_source() {
-        let now = Instant::now();
-        let sources = sources(&[("max-misses-per-source", "1")], now);
-        let _held = sources.admit_miss(ONE, || 100, now).expect("admitted");
-        assert!(sources.admit_miss("::ffff:10.0.0.1".parse().expect("an address"), || 100, now).is_err());
-    }
-}
+mod tests;

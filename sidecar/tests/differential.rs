@@ -11,7 +11,6 @@
 //! specification for Kubernetes allows it, and outside as it stands.
 
 use std::collections::BTreeSet;
-use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -83,7 +82,7 @@ fn every_client_finds_the_same_directly_and_injected() {
         for rtype in TYPES {
             let directly = search(client, name, pod.original, |name| zone.say(name, rtype));
             let through = search(client, name, pod.injected, |name| pod.ask(name, rtype));
-            assert_eq!(through, directly, "{client:?} {name} {rtype} {}", pod.text(zone));
+            assert_eq!(through, directly, "{client:?} {name} {rtype} {}", pod.text);
             compared += 1;
         }
     });
@@ -93,17 +92,17 @@ fn every_client_finds_the_same_directly_and_injected() {
 #[test]
 fn no_address_lookup_sends_more_queries_than_directly() {
     let mut saved = 0;
-    for_every_lookup(&usual(), |name, client, zone, pod| {
-        zone.asked.store(0, Ordering::Relaxed);
-        for rtype in [RecordType::A, RecordType::AAAA] {
-            search(client, name, pod.original, |name| zone.say(name, rtype));
-        }
-        let directly = zone.asked.swap(0, Ordering::Relaxed);
-        for rtype in [RecordType::A, RecordType::AAAA] {
-            search(client, name, pod.injected, |name| pod.ask(name, rtype));
-        }
-        let through = zone.asked.load(Ordering::Relaxed);
-        assert!(through <= directly, "{client:?} {name} {}: {through} > {directly}", pod.text(zone));
+    for_every_lookup(&USUAL, |name, client, zone, pod| {
+        let count = |ndots, ask: &dyn Fn(&str, RecordType) -> Found| {
+            zone.asked.store(0, Ordering::Relaxed);
+            for rtype in [RecordType::A, RecordType::AAAA] {
+                search(client, name, ndots, |name| ask(name, rtype));
+            }
+            zone.asked.load(Ordering::Relaxed)
+        };
+        let directly = count(pod.original, &|name, rtype| zone.say(name, rtype));
+        let through = count(pod.injected, &|name, rtype| pod.ask(name, rtype));
+        assert!(through <= directly, "{client:?} {name} {}: {through} > {directly}", pod.text);
         saved += directly - through;
     });
     assert!(saved > 1_000, "{saved}");
@@ -112,42 +111,33 @@ fn no_address_lookup_sends_more_queries_than_directly() {
 /// Original and injected `ndots`, and the setting for local answers of the proxy.
 type Case = (u8, u8, LocalNxdomain);
 
+/// The injected default.
+const USUAL: [Case; 3] =
+    [(5, 2, LocalNxdomain::Full), (5, 2, LocalNxdomain::Impossible), (5, 2, LocalNxdomain::Off)];
+
 /// Every original `ndots` with every injected one that is not larger.
 fn every_ndots() -> Vec<Case> {
     let injected = |original| (1..=original).map(move |injected| (original, injected, LocalNxdomain::Full));
-    (1..=5).flat_map(injected).chain(usual()).collect()
-}
-
-/// The injected default.
-fn usual() -> [Case; 3] {
-    [LocalNxdomain::Full, LocalNxdomain::Impossible, LocalNxdomain::Off]
-        .map(|local_nxdomain| (5, 2, local_nxdomain))
+    (1..=5).flat_map(injected).chain(USUAL).collect()
 }
 
 /// Calls `look` for every name, every set of places where it may exist, every case and every client; each
 /// time with a resolver with an empty cache.
 fn for_every_lookup(cases: &[Case], mut look: impl FnMut(&str, Client, &Zone, &Pod)) {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build();
-    let (runtime, metrics) = (Rc::new(runtime.expect("a runtime")), Metrics::new().0);
-    for_every_world(|name, zone| {
-        for (original, injected, local_nxdomain) in cases {
-            for client in [Client::GoesOn, Client::Dig, Client::Musl] {
-                let pod = Pod::new(zone, [*original, *injected], *local_nxdomain, &runtime, &metrics);
-                look(name, client, zone, &pod);
-            }
-        }
-    });
-}
-
-/// Calls `look` for every name and every set of places where it may exist.
-fn for_every_world(mut look: impl FnMut(&str, &Zone)) {
+    let (runtime, metrics) = (runtime.expect("a runtime"), Metrics::new().0);
     for name in NAMES {
         let below = SEARCH.iter().map(|domain| format!("{name}.{domain}")).filter(|name| may_exist(name));
         let places: Vec<_> = below.chain([name.to_owned()]).collect();
         for chosen in 0..1 << places.len() {
             let is_chosen = |(index, _): &(usize, &String)| chosen & 1 << index != 0;
             let names = places.iter().enumerate().filter(is_chosen).map(|(_, name)| name.clone());
-            look(name, &Zone::of(names.collect()));
+            let zone = Zone::of(names.collect());
+            for case in cases {
+                for client in [Client::GoesOn, Client::Dig, Client::Musl] {
+                    look(name, client, &zone, &Pod::new(&zone, *case, &runtime, &metrics));
+                }
+            }
         }
     }
 }
@@ -160,11 +150,9 @@ fn may_exist(name: &str) -> bool {
     };
     let labels: Vec<_> = labels.split('.').collect();
     match labels[..] {
-        [.., _, "svc"] => match &labels[..labels.len() - 2] {
-            [service] | [_, service] => !service.starts_with('_'),
-            [_, protocol, service] => *protocol == "_tcp" && !service.starts_with('_'),
-            _ => false,
-        },
+        [service, _, "svc"] | [_, service, _, "svc"] | [_, "_tcp", service, _, "svc"] => {
+            !service.starts_with('_')
+        }
         _ => false,
     }
 }
@@ -239,8 +227,7 @@ impl Upstream for Zone {
         bytes.extend_from_slice(key.question());
         let mut message = Message::from_vec(&bytes).expect("a question decodes");
         let (name, rtype) = (message.queries[0].name().clone(), message.queries[0].query_type());
-        let text = name.to_string().trim_end_matches('.').to_owned();
-        let said = self.say(&text, rtype);
+        let said = self.say(name.to_string().trim_end_matches('.'), rtype);
         if let Found::Data(owner) = &said {
             message.insert_answers(vec![Record::from_rdata(name, 60, data(owner, rtype).expect("data"))]);
         } else {
@@ -256,22 +243,18 @@ impl Upstream for Zone {
 }
 
 /// A pod with the resolver in front of the zone.
-struct Pod {
+struct Pod<'a> {
     original: u8,
     injected: u8,
-    local_nxdomain: LocalNxdomain,
     resolver: Arc<Resolver<Zone>>,
-    runtime: Rc<Runtime>,
+    runtime: &'a Runtime,
+    /// For messages.
+    text: String,
 }
 
-impl Pod {
-    fn new(
-        zone: &Zone,
-        [original, injected]: [u8; 2],
-        local_nxdomain: LocalNxdomain,
-        runtime: &Rc<Runtime>,
-        metrics: &Metrics,
-    ) -> Self {
+impl<'a> Pod<'a> {
+    fn new(zone: &Zone, case: Case, runtime: &'a Runtime, metrics: &Metrics) -> Self {
+        let (original, injected, local_nxdomain) = case;
         let settings = Settings {
             ndots: injected,
             original_ndots: original,
@@ -283,12 +266,7 @@ impl Pod {
             ..Settings::defaults()
         };
         let resolver = Resolver::new(&settings, 1, zone.clone(), metrics.clone());
-        Self { original, injected, local_nxdomain, resolver, runtime: Rc::clone(runtime) }
-    }
-
-    fn text(&self, zone: &Zone) -> String {
-        let Self { original, injected, local_nxdomain, .. } = self;
-        format!("ndots {original} -> {injected}, {local_nxdomain:?}, {:?}", zone.names)
+        Self { original, injected, resolver, runtime, text: format!("{case:?}, {:?}", zone.names) }
     }
 
     fn ask(&self, name: &str, rtype: RecordType) -> Found {
@@ -311,10 +289,8 @@ impl Pod {
         });
         let answer = Message::from_vec(&out).expect("decodes");
         let last = answer.answers.iter().rfind(|record| record.record_type() != RecordType::CNAME);
-        match (answer.metadata.response_code, last) {
-            (ResponseCode::NoError, Some(record)) => {
-                Found::Data(record.name.to_string().trim_end_matches('.').to_owned())
-            }
+        match (answer.metadata.response_code, last.map(|record| record.name.to_string())) {
+            (ResponseCode::NoError, Some(owner)) => Found::Data(owner.trim_end_matches('.').to_owned()),
             (ResponseCode::NoError, None) => Found::NoData,
             (ResponseCode::NXDomain, _) => Found::Missing,
             (other, _) => panic!("{name} {rtype}: {other}"),

@@ -64,20 +64,6 @@ fn has(document: &Value, expected: &Value) {
 }
 
 #[tokio::test]
-async fn rules_and_records_are_shown() {
-    let (_upstream, proxy) = start_world(&["--namespace", "own"]).await;
-    for (name, rule) in
-        [("api.there.example.own.svc.cluster.local.", "R3"), ("api.there.example.cluster.local.", "R1")]
-    {
-        assert_eq!(answered_by(&proxy, name).await["rule"]["rule"], rule, "{name}");
-    }
-    let report = look_up(&proxy, "db.own.svc.cluster.local.", "A").await;
-    assert_eq!((&report["rcode"], &report["answers"][0]["data"]), (&json!("NOERROR"), &json!("10.0.0.1")));
-    let report = look_up(&proxy, "db.own.svc.cluster.local.", "AAAA").await;
-    has(&report, &json!({ "rcode": "NOERROR", "answers": [] }));
-}
-
-#[tokio::test]
 async fn a_lookup_is_a_query_and_shows_the_age_of_a_cached_answer() {
     let (upstream, proxy) = start_world(&[]).await;
     let by = &answered_by(&proxy, "there.example.").await["upstream"];
@@ -223,14 +209,6 @@ async fn stats_count_names_from_the_first_request() {
     assert_eq!(stats["outcomes"]["hit"], 2);
     assert!(stats["upstream"]["servers"][0]["srtt_us"].is_u64(), "{stats}");
     assert!(proxy.document(&target::stats(false)).await["names"].is_null());
-}
-
-#[tokio::test]
-async fn with_query_log_names_are_counted_from_the_start() {
-    let (_upstream, proxy) = start_world(&["--query-log", "true"]).await;
-    proxy.finds("there.example.").await;
-    let stats = proxy.document(&target::stats(true)).await;
-    has(&stats["names"]["top"][0], &json!({ "name": "there.example.", "count": 1 }));
 }
 
 #[tokio::test]

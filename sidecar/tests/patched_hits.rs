@@ -7,6 +7,7 @@ use hickory_proto::op::{Edns, Message, MessageType, OpCode, Query as Question, R
 use hickory_proto::rr::rdata::{A, AAAA, CNAME, MX, NS, PTR, SOA, SRV, TXT};
 use hickory_proto::rr::{Name, RData, Record, RecordType};
 use podlocal_dns::wire;
+use podlocal_settings::Settings;
 use podlocal_sidecar::cache::entry::Entry;
 use podlocal_sidecar::cache::lifetime::{Lifetime, TtlLimits, lifetime};
 use podlocal_sidecar::query::Query;
@@ -200,12 +201,7 @@ fn any_response() -> impl Strategy<Value = Message> {
 }
 
 fn limits() -> TtlLimits {
-    TtlLimits {
-        min_ttl: Duration::from_secs(10),
-        max_ttl: Duration::from_hours(1),
-        max_negative_ttl: Duration::from_secs(30),
-        zone: name("cluster.local."),
-    }
+    TtlLimits { min_ttl: Duration::from_secs(10), ..TtlLimits::new(&Settings::defaults()) }
 }
 
 /// The TTL of a record before it ages, as the documentation of the settings says: an answer's within

@@ -14,10 +14,9 @@ use serde::Serialize;
 use tokio::sync::Semaphore;
 use tokio::time::Instant;
 
-use super::trace::{LookupTrace, QueriedServer, build_report, micros};
+use super::trace::{LookupTrace, build_report, micros};
 use crate::limits;
 use crate::metrics::{BackgroundQuery, ByTransport, Limit, Metrics, Outcome, process};
-use crate::resolver::Load;
 use crate::server::Service;
 use crate::top_names::TopNames;
 use crate::upstream::observers::Observation;
@@ -66,20 +65,19 @@ impl Introspection {
         let explained = self.service.explain(&query_message(&question)).await;
         let now = Instant::now().into_std();
         let walked = if explained.waited.is_some() { resolver.walked(&key, now) } else { Vec::new() };
-        let mut noted: Vec<_> = observations.iter().flat_map(Observation::events).collect();
-        noted.sort_by_key(|noted| noted.at);
+        let related = resolver.related(&key);
+        let mut events: Vec<_> = observations.iter().flat_map(Observation::events).collect();
+        events.retain(|observed| related.contains(&observed.key));
+        events.sort_by_key(|observed| observed.at);
         let trace = LookupTrace {
             key: &key,
             explained: &explained,
-            noted: &noted,
-            related: &resolver.related(&key),
+            resolver,
+            events: &events,
             after: &resolver.question_status(&key, now),
             walked: &walked,
         };
-        json(&build_report(&trace, |key, index| {
-            let (address, is_shared_tier) = resolver.upstream(key).server(index)?;
-            Some(QueriedServer { address, is_shared_tier, zone: resolver.forward_zone(key) })
-        }))
+        json(&build_report(&trace))
     }
 
     /// The counters since the start, and the present state.
@@ -87,7 +85,7 @@ impl Introspection {
         let now = Instant::now();
         let Metrics { queries, outcomes, background_queries, limits, panics, .. } = &self.metrics;
         let resolver = self.service.resolver();
-        let Load { entries, bytes, flights } = resolver.load();
+        let cache = resolver.cache();
         let names = target::wants_names(query).then(|| top_names(&self.service.top_names(), now));
         let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
         json(&Stats {
@@ -104,8 +102,8 @@ impl Introspection {
             limits_reached: counts(limits, Limit::label),
             panics: panics.get(),
             queries_waiting: self.service.waiting(),
-            queries_in_flight: flights,
-            cache: Cache { entries, bytes, max_bytes: self.settings.cache_size },
+            queries_in_flight: resolver.flights(),
+            cache: Cache { entries: cache.entries(), bytes: cache.weight(), max_bytes: cache.size() },
             upstream: upstream(resolver.cluster_upstream(), now),
             forward_zones: resolver
                 .forward_upstreams()
@@ -144,7 +142,7 @@ fn top_names(names: &TopNames, now: Instant) -> Names {
         count: counted.count,
         error: counted.error,
     });
-    Names { counted_for_s: (now - names.since()).as_secs(), top: top.collect() }
+    Names { counted_for_s: (now - names.since).as_secs(), top: top.collect() }
 }
 
 fn upstream(servers: &Servers, now: Instant) -> Upstream {

@@ -1,22 +1,21 @@
-//! Turns the trace of a lookup into a [`Report`]. Pure: the caller passes a function that knows the addresses
-//! of the servers.
-
-use std::net::SocketAddr;
+//! Turns the trace of a lookup into a [`Report`].
 
 use hickory_proto::op::Message as Decoded;
+use hickory_proto::rr::rdata::{CNAME, NS, PTR};
 use hickory_proto::rr::{Name, RData, Record};
 use hickory_proto::serialize::binary::BinEncodable;
 use podlocal_dns::key::Key;
 use podlocal_dns::report::target::rtype_text;
 use podlocal_dns::report::{Answer, AnsweredBy, Exchange, Report};
-use podlocal_dns::wire::{Message, NameText, Rcode, Section};
+use podlocal_dns::wire::{Message, NameText, Rcode};
 
 use crate::flight::Role;
 use crate::limits;
 use crate::metrics::{AttemptResult, Outcome};
-use crate::resolver::Resolution;
 use crate::resolver::explain::{Found, QuestionStatus};
+use crate::resolver::{Resolution, Resolver};
 use crate::server::explain::ExplainedQuery;
+use crate::upstream::Servers;
 use crate::upstream::observers::ObservedEvent;
 
 use history::{exchanges, steps};
@@ -28,46 +27,35 @@ mod history;
 pub(super) struct LookupTrace<'a> {
     pub(super) key: &'a Key,
     pub(super) explained: &'a ExplainedQuery,
-    /// The events of all exchanges in that time, including those for other questions.
-    pub(super) noted: &'a [ObservedEvent],
-    /// The questions whose answers this answer may depend on.
-    pub(super) related: &'a [Key],
+    /// Knows the servers.
+    pub(super) resolver: &'a Resolver<Servers>,
+    /// The events in that time, in order, of all exchanges on which the answer may depend.
+    pub(super) events: &'a [ObservedEvent],
     /// The status of the question after the query.
     pub(super) after: &'a QuestionStatus,
     /// The status after the query of the names of the search expansion, in order, if the sidecar did one.
     pub(super) walked: &'a [(Key, QuestionStatus)],
 }
 
-/// A server that was queried.
-#[derive(Debug, Clone)]
-pub(super) struct QueriedServer {
-    pub(super) address: SocketAddr,
-    /// Whether the server belongs to the shared tier.
-    pub(super) is_shared_tier: bool,
-    /// The forward zone of the server, if it has one.
-    pub(super) zone: Option<String>,
-}
-
-/// Makes the report. `server` returns the server with that index among the servers for a question.
-pub(super) fn build_report(
-    trace: &LookupTrace<'_>,
-    server: impl Fn(&Key, usize) -> Option<QueriedServer>,
-) -> Report {
+/// Makes the report.
+pub(super) fn build_report(trace: &LookupTrace<'_>) -> Report {
     let LookupTrace { key, explained, .. } = trace;
-    let exchanges = exchanges(trace, &server);
+    let exchanges = exchanges(trace);
     let decoded = Decoded::from_vec(&explained.answer).ok();
     let records = decoded.as_ref().map_or(&[][..], |message| &message.answers);
     let answers: Vec<_> = records.iter().take(limits::REPORTED_RECORDS).map(answer).collect();
+    // Also where the decoder refuses the data of a record.
+    let [count, ..] = Message::new(&explained.answer).map_or([0; 3], Message::record_counts).map(usize::from);
     Report {
         name: NameText(key.name()).to_string(),
         rtype: rtype_text(key.type_and_class().0),
         rcode: rcode_text(&explained.answer),
-        more_answers: count_answers(&explained.answer, key).saturating_sub(answers.len()),
+        more_answers: count.saturating_sub(answers.len()),
         answers,
         outcome: explained.outcome.label().to_owned(),
         answered_by: answered_by(trace, records, &exchanges),
         duration_us: micros(explained.duration),
-        steps: steps(trace, &server),
+        steps: steps(trace),
         exchanges,
     }
 }
@@ -111,9 +99,7 @@ fn answered_by(trace: &LookupTrace<'_>, records: &[Record], exchanges: &[Exchang
             let expired_for_s = age_s.saturating_sub(entry.seconds());
             AnsweredBy::Expired { age_s, expired_for_s, reason: stale_reason(explained).to_owned() }
         }
-        (Some(Resolution::Overload | Resolution::Failed(_)), _) => {
-            AnsweredBy::None { reason: failure_reason(explained, exchanges) }
-        }
+        (Some(Resolution::Failed(_)), _) => AnsweredBy::None { reason: failure_reason(explained, exchanges) },
     }
 }
 
@@ -211,10 +197,8 @@ fn data(data: &RData) -> String {
     match data {
         RData::A(data) => data.to_string(),
         RData::AAAA(data) => data.to_string(),
-        RData::CNAME(data) => name(data),
+        RData::CNAME(CNAME(data)) | RData::NS(NS(data)) | RData::PTR(PTR(data)) => name(data),
         RData::MX(data) => format!("{} {}", data.preference, name(&data.exchange)),
-        RData::NS(data) => name(data),
-        RData::PTR(data) => name(data),
         RData::SOA(data) => {
             let (server, mailbox) = (name(&data.mname), name(&data.rname));
             let numbers = format!("{} {} {} {}", data.serial, data.refresh, data.retry, data.expire);
@@ -238,13 +222,6 @@ fn data(data: &RData) -> String {
     }
 }
 
-/// The number of records in the answer section.
-fn count_answers(answer: &[u8], key: &Key) -> usize {
-    let Some(message) = Message::new(answer) else { return 0 };
-    let records = message.records(key.question().len()).map_while(Result::ok);
-    records.filter(|record| record.section == Section::Answer).count()
-}
-
 /// The name of the RCODE in the registry of IANA.
 fn rcode_text(answer: &[u8]) -> String {
     let Some(message) = Message::new(answer) else { return "none".to_owned() };
@@ -266,7 +243,7 @@ pub(super) fn micros(duration: std::time::Duration) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use hickory_proto::rr::rdata::{A, CNAME, NULL, TXT};
+    use hickory_proto::rr::rdata::{A, NULL, TXT};
 
     #[test]
     fn control_characters_of_a_zone_are_escaped() {

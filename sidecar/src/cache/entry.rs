@@ -12,16 +12,13 @@
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::time::{Duration, Instant};
 
-use podlocal_dns::wire::{
-    self, AddressRun, EXTENDED_ERROR_LENGTH, Flags, Message, OPT_LENGTH, Rcode, Section,
-};
+use podlocal_dns::wire::{self, Message, Rcode};
 use triomphe::ThinArc;
 
 use super::lifetime::Lifetime;
-use crate::query::Client;
-use crate::reply::PAYLOAD_SIZE;
 
 mod make;
+mod write;
 
 /// One answer, without its OPT record (RFC 6891 section 6.1.1: never cached, never forwarded). Cheap to
 /// clone: all clones share one block of memory.
@@ -41,22 +38,12 @@ struct Facts {
     lifetime: Lifetime,
     /// The number of hits, up to [`POPULAR`].
     hits: AtomicU8,
-    /// Bits: [`REFRESHING`] and [`SERVED_STALE`].
+    /// Bits: [`REFRESHING`], [`SERVED_STALE`] and [`FROM_SEARCH_LIST`].
     marks: AtomicU8,
     /// The number of runs of records that are rotated.
     runs: u8,
     /// By how many records the next answer is rotated.
     rotation: AtomicU8,
-}
-
-impl Facts {
-    /// The state of a copy that has not been served yet, with another lifetime.
-    fn with_lifetime(&self, lifetime: Lifetime) -> Self {
-        let Self { message_length, question_length, stored, runs, .. } = *self;
-        let rotation = AtomicU8::new(self.rotation.load(Ordering::Relaxed));
-        let (hits, marks) = (AtomicU8::new(0), AtomicU8::new(0));
-        Self { message_length, question_length, stored, lifetime, hits, marks, runs, rotation }
-    }
 }
 
 /// A query to refresh it before its end is in flight.
@@ -65,15 +52,11 @@ const REFRESHING: u8 = 1;
 /// It was served after its end, because the upstream was too slow.
 const SERVED_STALE: u8 = 2;
 
+/// It is the answer for another name, which the search list has given.
+const FROM_SEARCH_LIST: u8 = 4;
+
 /// The number of hits from which on an answer is popular, and refreshed before it expires.
 const POPULAR: u8 = 2;
-
-/// The TTL of an expired answer, in seconds (RFC 8767 section 4).
-const STALE_TTL: u32 = 30;
-
-/// "Stale Answer" and "Stale NXDOMAIN Answer" (RFC 8914 sections 4.4 and 4.20).
-const STALE_ANSWER: u16 = 3;
-const STALE_NXDOMAIN_ANSWER: u16 = 19;
 
 impl Entry {
     /// Whether it has not expired.
@@ -119,35 +102,30 @@ impl Entry {
         self.facts().marks.load(Ordering::Relaxed) & SERVED_STALE != 0
     }
 
+    /// Notes that it is the answer for another name, which the search list has given.
+    pub fn mark_from_search_list(&self) {
+        self.facts().marks.fetch_or(FROM_SEARCH_LIST, Ordering::Relaxed);
+    }
+
+    /// Whether it is the answer for another name, which the search list has given.
+    pub fn is_from_search_list(&self) -> bool {
+        self.facts().marks.load(Ordering::Relaxed) & FROM_SEARCH_LIST != 0
+    }
+
     /// Whether the name does not exist, for any type. An NXDOMAIN behind an alias does not count: the alias
     /// itself may have other types.
     pub fn is_missing_name(&self) -> bool {
-        let message = Message::new(self.bytes());
-        message.is_some_and(|message| {
-            let [answers, ..] = message.record_counts();
-            message.flags().rcode() == Rcode::NXDOMAIN && answers == 0
-        })
+        self.is_nxdomain() && self.message().is_some_and(|message| matches!(message.record_counts(), [0, ..]))
     }
 
     /// Whether the name, or the end of its alias, does not exist.
     pub fn is_nxdomain(&self) -> bool {
-        Message::new(self.bytes()).is_some_and(|message| message.flags().rcode() == Rcode::NXDOMAIN)
+        self.message().is_some_and(|message| message.flags().rcode() == Rcode::NXDOMAIN)
     }
 
     /// Whether it has records of the queried type.
     pub fn is_positive(&self) -> bool {
         matches!(self.facts().lifetime, Lifetime::Positive(_))
-    }
-
-    /// The same answer; the TTL of a negative one is limited to `most` seconds.
-    #[must_use]
-    pub fn shortened(self, most: u32) -> Self {
-        let Lifetime::Negative(seconds) = self.facts().lifetime else { return self };
-        let facts = self.facts().with_lifetime(Lifetime::Negative(seconds.min(most)));
-        let mut bytes = self.bytes().to_vec();
-        let (message, places) = bytes.split_at_mut(facts.message_length.into());
-        wire::cap_ttls(message, numbers(self.places(places)), most);
-        Self(ThinArc::from_header_and_slice(facts, &bytes))
     }
 
     /// The time until it expires.
@@ -174,122 +152,12 @@ impl Entry {
         BLOCK_HEADER + size_of::<Facts>() + self.bytes().len()
     }
 
-    /// Writes the answer to a client's query, in at most `limit` bytes. It has the client's id, its RD and CD
-    /// flags and its case of the name, and EDNS if the client uses it. TTLs are as they are now, and address
-    /// records in another order than the last time. Records that do not fit are left out, and TC is set where
-    /// necessary. Allocates only when `out` must grow.
-    pub fn write<'a>(&self, client: impl Into<Client<'a>>, now: Instant, limit: usize, out: &mut Vec<u8>) {
-        let client = client.into();
-        self.copy(&client, limit, Ttls::Aged(self.age(now)), out);
-        if let Some(edns) = client.edns {
-            wire::push_opt(out, PAYLOAD_SIZE, 0, edns.dnssec_ok);
-        }
-    }
-
-    /// The same for an expired answer: the TTLs are [`STALE_TTL`], and clients with EDNS get an Extended DNS
-    /// Error if there is room behind the records (RFC 8914 section 3).
-    pub fn write_stale<'a>(&self, client: impl Into<Client<'a>>, limit: usize, out: &mut Vec<u8>) {
-        let client = client.into();
-        self.copy(&client, limit, Ttls::All(STALE_TTL), out);
-        let Some(edns) = client.edns else { return };
-        if out.len() + OPT_LENGTH + EXTENDED_ERROR_LENGTH > limit {
-            wire::push_opt(out, PAYLOAD_SIZE, 0, edns.dnssec_ok);
-        } else {
-            let info_code = if self.is_nxdomain() { STALE_NXDOMAIN_ANSWER } else { STALE_ANSWER };
-            wire::push_opt_with_error(out, PAYLOAD_SIZE, edns.dnssec_ok, info_code);
-        }
-    }
-
-    /// Copies the records that fit into `limit`, with room for the client's OPT record, and makes the copy an
-    /// answer to the client's query.
-    fn copy(&self, client: &Client<'_>, limit: usize, ttls: Ttls, out: &mut Vec<u8>) {
-        let limit = limit.saturating_sub(if client.edns.is_some() { OPT_LENGTH } else { 0 });
-        let mut flags = self.flags(client);
-        let (message, places) = self.parts();
-        out.clear();
-        if message.len() <= limit {
-            out.extend_from_slice(message);
-            ttls.put(out, places);
-            if self.facts().runs > 0 {
-                self.rotate(out);
-            }
-        } else if self.truncate(client, limit, ttls, out) {
-            flags.0 |= Flags::TC;
-        }
-        wire::put_question(out, client.question);
-        wire::put_header(out, client.id, flags);
-    }
-
-    /// The upstream's flags, with the client's RD and CD, and AD only for clients that understand it.
-    fn flags(&self, client: &Client<'_>) -> Flags {
-        let own = Message::new(self.bytes()).map_or(0, |message| message.flags().0);
-        let mut flags = own & !(Flags::RD | Flags::CD) | (client.flags.0 & (Flags::RD | Flags::CD));
-        if !client.understands_authentic_data() {
-            flags &= !Flags::AD;
-        }
-        Flags(flags)
-    }
-
-    /// Copies the records that fit; returns whether TC must be set (RFC 2181 section 9).
-    ///
-    /// | what does not fit | TC |
-    /// |---|---|
-    /// | the answer section | yes |
-    /// | anything, in a message without answers: an SOA or a proof of nonexistence, a referral and its glue (RFC 9471) | yes |
-    /// | the authority section behind an answer, for a client that asks for DNSSEC: it may contain a proof (RFC 4035 section 3.1.3.3) | yes |
-    /// | the authority or additional section behind an answer, for a PodLocal DNS proxy: its clients accept larger messages | yes, as CoreDNS does for every client |
-    /// | the authority section behind an answer | no |
-    /// | the additional section behind an answer | no |
-    #[cold]
-    fn truncate(&self, client: &Client<'_>, limit: usize, ttls: Ttls, out: &mut Vec<u8>) -> bool {
-        let (bytes, places) = self.parts();
-        let Some(message) = Message::new(bytes) else { return true };
-        // Only the records that fit are looked at and copied: a small client's part of a large answer costs
-        // no more than a small answer.
-        let fit = message.fit(self.facts().question_length.into(), limit);
-        let [answers, ..] = message.record_counts();
-        out.extend_from_slice(bytes.get(..fit.end).unwrap_or_default());
-        wire::put_counts(out, 1, fit.counts);
-        if self.facts().runs > 0 {
-            let turns = self.next_rotation();
-            self.runs().for_each(|run| run.rotate_from(bytes, out, turns));
-        }
-        ttls.put(out, places.take_while(|at| usize::from(*at) < fit.end));
-        let wants_dnssec = client.edns.is_some_and(|edns| edns.dnssec_ok);
-        let is_proxy = client.edns.is_some_and(|edns| edns.is_proxy);
-        match fit.left_out {
-            Section::Answer => true,
-            Section::Authority => answers == 0 || wants_dnssec || is_proxy,
-            Section::Additional => answers == 0 || is_proxy,
-        }
-    }
-
-    /// Rotates every run of address records in the copy.
-    #[inline(never)] // most answers have one address
-    fn rotate(&self, out: &mut [u8]) {
-        let turns = self.next_rotation();
-        self.runs().for_each(|run| run.rotate(out, turns));
-    }
-
-    /// By how many records the next answer is rotated. Two answers at the same moment may begin with the same
-    /// record: preventing that would cost more than it is worth.
-    fn next_rotation(&self) -> u8 {
-        let rotation = &self.facts().rotation;
-        let turns = rotation.load(Ordering::Relaxed);
-        rotation.store(turns.wrapping_add(1), Ordering::Relaxed);
-        turns
-    }
-
-    fn runs(&self) -> impl Iterator<Item = AddressRun> {
-        let (_, tail) = self.bytes().split_at(self.facts().message_length.into());
-        let mut runs = numbers(tail.get(self.places(tail).len()..).unwrap_or_default());
-        std::iter::from_fn(move || {
-            Some(AddressRun { start: runs.next()?, size: runs.next()?, count: runs.next()? })
-        })
-    }
-
     fn facts(&self) -> &Facts {
         &self.0.header.header
+    }
+
+    fn message(&self) -> Option<Message<'_>> {
+        Message::new(self.bytes())
     }
 
     fn bytes(&self) -> &[u8] {
@@ -310,25 +178,6 @@ impl Entry {
     /// Whole seconds since it arrived.
     pub fn age(&self, now: Instant) -> u32 {
         u32::try_from(now.saturating_duration_since(self.facts().stored).as_secs()).unwrap_or(u32::MAX)
-    }
-}
-
-/// The TTLs in a copy.
-#[derive(Clone, Copy)]
-enum Ttls {
-    /// Each is lowered by so many seconds.
-    Aged(u32),
-    /// All have this value.
-    All(u32),
-}
-
-impl Ttls {
-    #[inline]
-    fn put(self, out: &mut [u8], places: impl Iterator<Item = u16>) {
-        match self {
-            Self::Aged(seconds) => wire::age(out, places, seconds),
-            Self::All(ttl) => wire::put_ttls(out, places, ttl),
-        }
     }
 }
 

@@ -54,17 +54,6 @@ async fn a_source_at_its_limit_loses_its_own_oldest_idle_connection() {
 }
 
 #[tokio::test]
-async fn a_full_port_closes_the_connection_that_has_been_idle_longest() {
-    let port = Port::new();
-    let [first, second, third] =
-        [(ONE, 0), (ONE, 1), (OTHER, 2)].map(|(source, at)| port.open(source, at).expect("a place"));
-    first.seat.idle_since(port.1 + Duration::from_millis(3)); // it has been used since
-    let fourth = port.open(THIRD, 4).expect("a place");
-    assert!(second.is_closed().await);
-    assert!(!first.is_closed().await && !third.is_closed().await && !fourth.is_closed().await);
-}
-
-#[tokio::test]
 async fn busy_connections_are_never_closed_for_others() {
     let port = Port::new();
     let open: Vec<_> =
@@ -88,7 +77,7 @@ async fn a_closed_connection_frees_its_place_and_memory() {
     drop((held, first));
     let third = port.open(ONE, 2).expect("a place");
     assert!(third.seat.hold(80).is_some(), "100 less 10 for each of two");
-    assert_eq!(port.0.lock().bytes, 20);
+    assert_eq!(lock(&port.0.table).bytes, 20);
 }
 
 #[tokio::test]
@@ -114,8 +103,8 @@ async fn late_drops_of_a_closed_connection_do_not_affect_its_successor() {
     let third = port.open(ONE, 2).expect("a place");
     assert!(closed.is_closed().await);
     drop((held, closed));
-    assert_eq!(port.0.lock().bytes, 20);
+    assert_eq!(lock(&port.0.table).bytes, 20);
     drop((second, third));
-    let table = port.0.lock();
+    let table = lock(&port.0.table);
     assert_eq!((table.bytes, table.free.len(), table.of_source.len()), (0, 3, 0));
 }

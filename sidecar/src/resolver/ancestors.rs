@@ -8,18 +8,19 @@
 
 use std::hash::{BuildHasher, RandomState};
 use std::pin::Pin;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 
 use podlocal_dns::key::Key;
 use podlocal_dns::search::{Ancestors, Verdict};
 use podlocal_dns::wire::{TYPE_A, TYPE_AAAA};
 use tokio::time::{sleep, timeout};
 
-use super::known::Known;
+use super::outcome::Denial;
 use super::{Resolver, now};
 use crate::cache::entry::Entry;
 use crate::limits;
 use crate::metrics::{BackgroundQuery, Outcome};
+use crate::supervise::lock;
 use crate::upstream::Upstream;
 
 impl<U: Upstream> Resolver<U> {
@@ -36,7 +37,7 @@ impl<U: Upstream> Resolver<U> {
         let address = key.with_type(TYPE_A);
         if key.type_and_class().0 != TYPE_AAAA
             || self.awaited_names.contains(key.name())
-            || self.suspects.is_existing(service)
+            || self.suspects.last_answer(service) == LastAnswer::Exists
             || self.look_up_known(&address).is_some()
         {
             return None;
@@ -69,7 +70,7 @@ impl<U: Upstream> Resolver<U> {
             let probe = ancestor_question(key, service);
             self.metrics.background_queries.inc(BackgroundQuery::ParentProbe);
             if self.ask_nested(probe).await.is_ok_and(|entry| !entry.is_nxdomain()) {
-                self.suspects.clear(service);
+                self.suspects.note(service, LastAnswer::Unknown);
             }
         }
     }
@@ -80,9 +81,9 @@ impl<U: Upstream> Resolver<U> {
         let Verdict::Below(ancestors) = self.search.verdict(key) else { return None };
         let above = missing_ancestor(key, ancestors, |key| self.cache.get_expired(key))?;
         let zone_at = self.search.zone_at(key.name())?;
-        let missing = Known::Missing { zone_at, ttl: 1, outcome: Outcome::NxdomainCut };
+        let denial = Denial { zone_at, ttl: 1, outcome: Outcome::NxdomainCut };
         let is_usable = above.is_usable_stale(now(), self.serve_stale);
-        self.known_entry(key, missing).ok().filter(|_| is_usable)
+        self.denied(key, denial).filter(|_| is_usable)
     }
 
     /// Whether [`Self::ask_ancestors_first`] has something to do.
@@ -97,13 +98,14 @@ impl<U: Upstream> Resolver<U> {
     pub(super) fn learn_from(self: &Arc<Self>, key: &Key, entry: &Entry) {
         let Verdict::Below(ancestors) = self.search.verdict(key) else { return };
         if !entry.is_missing_name() {
-            return ancestors.service.into_iter().for_each(|service| self.suspects.note_existing(service));
+            let exists = |service| self.suspects.note(service, LastAnswer::Exists);
+            return ancestors.service.into_iter().for_each(exists);
         }
         if key.type_and_class().0 != TYPE_A {
             return;
         }
         if let Some(service) = ancestors.service {
-            self.suspects.note_missing(service, key.name());
+            self.suspects.note(service, LastAnswer::Missing(self.suspects.hash(key.name())));
         }
         if let Some(namespace) = ancestors.namespace {
             let probe = ancestor_question(key, namespace);
@@ -130,87 +132,52 @@ pub(super) fn ancestor_question(key: &Key, name: &[u8]) -> Key {
     key.with_name(name).with_type(TYPE_A)
 }
 
-/// The last observation below each Service, for a fixed number of Services.
+/// The last answer below each Service, for a fixed number of Services.
 #[derive(Debug)]
 pub struct SuspectServices {
     hasher: RandomState,
-    /// By the hash of the Service's name: that hash, and the hash of the name that did not exist, or
-    /// [`EXISTING`].
-    slots: Mutex<[(u64, u64); SLOTS]>,
+    /// By the hash of the Service's name, which is stored, too.
+    slots: Mutex<[(u64, LastAnswer); SLOTS]>,
 }
 
-/// In place of the hash of a name that did not exist: a name exists.
-const EXISTING: u64 = 0;
+/// The last answer for a name below a Service.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum LastAnswer {
+    /// Not known, or the Service was queried itself since then.
+    Unknown,
+    /// The name exists.
+    Exists,
+    /// The name with this hash does not exist.
+    Missing(u64),
+}
 
 /// A pod looks up names below a few Services; a collision costs one query.
 const SLOTS: usize = 64;
 
 impl Default for SuspectServices {
-    /// No observations yet.
     fn default() -> Self {
-        Self { hasher: RandomState::new(), slots: Mutex::new([(0, 0); SLOTS]) }
+        Self { hasher: RandomState::new(), slots: Mutex::new([(0, LastAnswer::Unknown); SLOTS]) }
     }
 }
 
 impl SuspectServices {
-    /// Notes that `name`, below `service`, does not exist.
-    pub fn note_missing(&self, service: &[u8], name: &[u8]) {
-        self.with_slot(service, |slot, hash| *slot = (hash, self.hash(name)));
+    fn note(&self, service: &[u8], last: LastAnswer) {
+        let hash = self.hash(service);
+        lock(&self.slots)[hash as usize % SLOTS] = (hash, last);
     }
 
-    /// Notes that a name below `service` exists.
-    pub fn note_existing(&self, service: &[u8]) {
-        self.with_slot(service, |slot, hash| *slot = (hash, EXISTING));
-    }
-
-    /// Whether the last queried name below `service` exists.
-    pub fn is_existing(&self, service: &[u8]) -> bool {
-        self.with_slot(service, |slot, hash| *slot == (hash, EXISTING))
+    fn last_answer(&self, service: &[u8]) -> LastAnswer {
+        let hash = self.hash(service);
+        let (own, last) = lock(&self.slots)[hash as usize % SLOTS];
+        if own == hash { last } else { LastAnswer::Unknown }
     }
 
     /// Whether the last name that did not exist below `service` is another one than this.
-    pub fn is_suspect(&self, service: &[u8], name: &[u8]) -> bool {
-        let name = self.hash(name);
-        self.with_slot(service, |slot, hash| slot.0 == hash && ![name, EXISTING].contains(&slot.1))
+    fn is_suspect(&self, service: &[u8], name: &[u8]) -> bool {
+        matches!(self.last_answer(service), LastAnswer::Missing(other) if other != self.hash(name))
     }
 
-    /// Clears the suspicion: the Service exists.
-    pub fn clear(&self, service: &[u8]) {
-        self.with_slot(service, |slot, hash| {
-            if slot.0 == hash {
-                *slot = (0, 0);
-            }
-        });
-    }
-
-    /// Never [`EXISTING`], nor the value of an empty slot.
     fn hash(&self, name: &[u8]) -> u64 {
-        self.hasher.hash_one(name).max(1)
-    }
-
-    fn with_slot<T>(&self, service: &[u8], look: impl FnOnce(&mut (u64, u64), u64) -> T) -> T {
-        let hash = self.hash(service);
-        let mut slots = self.slots.lock().unwrap_or_else(PoisonError::into_inner);
-        look(&mut slots[hash as usize % SLOTS], hash)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_second_missing_name_makes_the_service_suspect() {
-        let suspects = SuspectServices::default();
-        suspects.note_missing(b"service", b"name");
-        assert!(!suspects.is_suspect(b"service", b"name"), "the same name is no new evidence");
-        assert!(suspects.is_suspect(b"service", b"other"));
-        assert!(!suspects.is_suspect(b"another", b"other"));
-        suspects.clear(b"service");
-        assert!(!suspects.is_suspect(b"service", b"other"));
-        suspects.note_missing(b"service", b"name");
-        suspects.note_existing(b"service");
-        assert!(suspects.is_existing(b"service") && !suspects.is_suspect(b"service", b"other"));
-        assert!(!suspects.is_existing(b"another"), "nothing is known of a Service that nobody asked about");
+        self.hasher.hash_one(name)
     }
 }

@@ -9,7 +9,7 @@ use podlocal_dns::wire::end_at;
 use podlocal_settings::Settings;
 use tokio::time::sleep;
 
-use super::question::NoAnswer;
+use super::outcome::NoAnswer;
 use super::{Resolver, now};
 use crate::cache::entry::Entry;
 use crate::limits;
@@ -26,8 +26,12 @@ impl<U: Upstream> Resolver<U> {
             // The upstream's answer is newer: an older one must not be served while the client waits.
             self.cache.remove(key);
             if now() + pause >= start + self.awaited_names.max_wait.min(limits::DEADLINE) {
-                entry = entry.shortened(limits::AWAITED_NAME_NEGATIVE_SECONDS);
-                break;
+                let (begin, most) = (entry.stored_at(), limits::AWAITED_NAME_NEGATIVE_SECONDS);
+                return if entry.seconds() > most {
+                    self.negative(key, &entry, most, begin)
+                } else {
+                    Ok(entry)
+                };
             }
             sleep(pause).await;
             pause = (pause * 2).min(longest_pause);
@@ -64,9 +68,8 @@ impl<U: Upstream> Resolver<U> {
 /// The patterns of `wait-for-names`, and how long one is waited for.
 #[derive(Debug)]
 pub struct AwaitedNames {
-    names: Vec<Vec<u8>>,
-    /// The domains of the patterns `*.<domain>`.
-    suffixes: Vec<Vec<u8>>,
+    /// Names, and the domains of the patterns `*.<domain>`: whether it is a domain, and it on the wire.
+    patterns: Vec<(bool, Vec<u8>)>,
     zone: Vec<u8>,
     /// How long a lookup waits at most.
     pub max_wait: Duration,
@@ -90,25 +93,19 @@ impl AwaitedNames {
             };
             wire::name_from_text(&text)
         };
-        let patterns = &settings.wait_for_names;
-        Self {
-            names: patterns
-                .iter()
-                .filter(|text| !text.starts_with("*."))
-                .filter_map(|text| whole(text))
-                .collect(),
-            suffixes: patterns.iter().filter_map(|text| text.strip_prefix("*.")).filter_map(whole).collect(),
-            zone,
-            max_wait: settings.wait_timeout,
-        }
+        let pattern = |text: &String| {
+            let domain = text.strip_prefix("*.");
+            Some((domain.is_some(), whole(domain.unwrap_or(text))?))
+        };
+        let patterns = settings.wait_for_names.iter().filter_map(pattern).collect();
+        Self { patterns, zone, max_wait: settings.wait_timeout }
     }
 
     /// Whether a lookup of that name, on the wire and in lower case, waits while the name does not exist.
     pub fn contains(&self, name: &[u8]) -> bool {
-        (!self.names.is_empty() || !self.suffixes.is_empty())
-            && end_at(name, &self.zone).is_some()
-            && (self.names.iter().any(|own| own == name)
-                || self.suffixes.iter().any(|suffix| end_at(name, suffix).is_some_and(|at| at > 0)))
+        let fits =
+            |(is_domain, own): &(bool, Vec<u8>)| end_at(name, own).is_some_and(|at| *is_domain == (at > 0));
+        !self.patterns.is_empty() && end_at(name, &self.zone).is_some() && self.patterns.iter().any(fits)
     }
 }
 

@@ -6,14 +6,14 @@ use std::time::Duration;
 
 use podlocal_dns::key::Key;
 use podlocal_dns::search::{self, Candidate, First};
-use podlocal_dns::wire::{self, Malformed, Message, Section, TYPE_A, TYPE_AAAA};
+use podlocal_dns::wire::{self, Malformed, Message, Rcode, Section, TYPE_A, TYPE_AAAA};
 use tokio::time::timeout;
 
 use super::ancestors::ancestor_question;
-use super::question::{Mode, NoAnswer};
-use super::{Answer, Resolver, now};
+use super::outcome::{Answer, NoAnswer};
+use super::question::Mode;
+use super::{Resolver, now};
 use crate::cache::entry::Entry;
-use crate::cache::lifetime::Lifetime;
 use crate::flight::Role;
 use crate::limits;
 use crate::metrics::BackgroundQuery;
@@ -26,15 +26,8 @@ impl<U: Upstream> Resolver<U> {
         key: &Arc<Key>,
         mode: Mode,
     ) -> Result<(Entry, Role), NoAnswer> {
-        self.check_recent_failure(key, mode)?;
-        let lead = || {
-            let (resolver, key) = (Arc::clone(self), Arc::clone(key));
-            async move { resolver.complete(key, mode).await }
-        };
-        match self.route(key).completions.join(Arc::clone(key), lead).await {
-            Ok((answer, role)) => answer.map(|entry| (entry, role)),
-            Err(no_outcome) => Err(self.count_limit(no_outcome)),
-        }
+        let walk = || Arc::clone(self).complete(Arc::clone(key), mode);
+        self.share(&self.route(key).completions, key, mode, walk).await
     }
 
     /// Walks the search list as glibc does (`__res_context_search` in `resolv/res_query.c`), but a candidate
@@ -79,34 +72,31 @@ impl<U: Upstream> Resolver<U> {
         let (mut early, mut rest, mut failure) = (None, Duration::MAX, None);
         for candidate in self.search.candidates(key.name()) {
             let mut asked = pin!(self.ask_candidate(&key, &candidate, mode));
-            let answer = match timeout(limits::SEARCH_HEAD_START, &mut asked).await {
-                Ok(answer) => answer,
-                Err(_)
-                    if candidate.first == First::Own
-                        || is_for_cluster
-                        || missing_in_zone.is_some()
-                        || self.is_refusing(&candidate) =>
-                {
-                    asked.await
+            let answer = if let Ok(answer) = timeout(limits::SEARCH_HEAD_START, &mut asked).await {
+                answer
+            } else {
+                let may_be_elsewhere = candidate.first != First::Own
+                    && !is_for_cluster
+                    && missing_in_zone.is_none()
+                    && !self.is_refusing(&candidate);
+                if may_be_elsewhere && early.is_none() {
+                    early = Some(tokio::spawn(Arc::clone(&self).ask_as_it_stands(as_is.clone(), mode)));
                 }
-                Err(_) => {
-                    early.get_or_insert_with(|| {
-                        tokio::spawn(Arc::clone(&self).ask_as_it_stands(as_is.clone(), mode))
-                    });
-                    asked.await
-                }
+                asked.await
             };
             match answer {
                 Ok(entry) if entry.is_nxdomain() => rest = rest.min(entry.remaining(now())),
                 Ok(entry) => {
                     let response = alias(&key, &entry.aged(now()))?;
                     let entry = self.new_entry(&response, &key, now())?;
+                    entry.mark_from_search_list();
                     self.cache.insert(&key, entry.clone());
                     return Ok(entry);
                 }
                 Err(no_answer)
                     if self.is_refusing(&candidate)
-                        && self.routes.have_same_route(&candidate.name, key.name()) =>
+                        && self.routes.forward_zone(&candidate.name)
+                            == self.routes.forward_zone(key.name()) =>
                 {
                     return Err(no_answer);
                 }
@@ -115,7 +105,7 @@ impl<U: Upstream> Resolver<U> {
         }
         let original = match (missing_in_zone, early) {
             (Some(original), _) => original,
-            (None, Some(task)) => task.await.unwrap_or(Err(NoAnswer::Lost))?,
+            (None, Some(task)) => task.await.unwrap_or(Err(NoAnswer::Refused(Rcode::SERVFAIL)))?,
             (None, None) => Arc::clone(&self).ask_as_it_stands(as_is.clone(), mode).await?,
         };
         match failure {
@@ -194,8 +184,7 @@ impl<U: Upstream> Resolver<U> {
         // than a second is cached, too, because it may be needed when servers fail.
         let seconds = rest.as_secs() + u64::from(rest.subsec_nanos() > 0);
         let begin = now.checked_sub(Duration::from_secs(seconds).saturating_sub(rest)).unwrap_or(now);
-        let lifetime = Lifetime::Negative(seconds as u32);
-        let entry = Entry::new(&original.aged(now), key.question().len(), lifetime, &self.limits, begin)?;
+        let entry = self.negative(key, &original, seconds as u32, begin)?;
         self.cache.insert(key, entry.clone());
         Ok(entry)
     }
@@ -215,29 +204,7 @@ fn alias(key: &Key, answer: &[u8]) -> Result<Vec<u8>, Malformed> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use hickory_proto::op::Message as Decoded;
     use podlocal_dns::wire::Flags;
-
-    #[test]
-    fn the_answer_for_another_name_becomes_an_alias_and_its_records() {
-        let question = wire::question(&wire::name_from_text("db.prod.svc").expect("a name"), 1, 1);
-        let key = Key::new(&question, Flags(Flags::RD), false);
-        let name = wire::name_from_text("db.prod.svc.cluster.local").expect("a name");
-        let mut answer = vec![0, 0, 0x85, 0x80, 0, 1, 0, 1, 0, 0, 0, 0];
-        answer.extend_from_slice(&wire::question(&name, 1, 1));
-        answer.extend_from_slice(b"\xc0\x0c\x00\x01\x00\x01\x00\x00\x00\x1e\x00\x04\x0a\x60\x00\x01");
-        let whole = Decoded::from_vec(&alias(&key, &answer).expect("an alias")).expect("decodes");
-        let texts: Vec<_> = whole.answers.iter().map(ToString::to_string).collect();
-        assert_eq!(
-            texts,
-            [
-                "db.prod.svc. 30 IN CNAME db.prod.svc.cluster.local.",
-                "db.prod.svc.cluster.local. 30 IN A 10.96.0.1"
-            ]
-        );
-        assert_eq!(whole.queries[0].name().to_string(), "db.prod.svc.");
-        assert!(whole.metadata.authoritative);
-    }
 
     /// An answer with so many addresses, and a TXT record without a string, which no typed decoder accepts.
     fn addresses(name: &[u8], count: u16) -> Vec<u8> {

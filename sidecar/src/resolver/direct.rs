@@ -16,9 +16,11 @@ use podlocal_dns::key::Key;
 use podlocal_dns::search::Verdict;
 use tokio::time::Instant;
 
+use super::Resolver;
+use super::outcome::{Answer, Miss, Resolution};
 use super::question::Mode;
 use super::type_limit::TypePermit;
-use super::{Answer, Miss, Resolution, Resolver};
+use crate::cache::entry::Entry;
 use crate::flight::{Flight, Role};
 use crate::limits;
 use crate::upstream::direct::Continuation;
@@ -58,8 +60,8 @@ impl<U: Upstream> Resolver<U> {
         let miss = DirectMiss { resolver, miss, flight, permit, start, reply };
         // Another thread may have received the answer since the client's look into the cache.
         let known = if self.is_shared { self.look_up_known(key) } else { None };
-        if let Some(known) = known {
-            miss.end(self.known_entry(key, known));
+        if let Some(entry) = known {
+            miss.end(entry);
         } else if let Err(miss) = self.upstream(key).begin(key, source, now, miss) {
             let (resolver, key) = (Arc::clone(self), Arc::clone(key));
             miss.continue_with(async move {
@@ -71,7 +73,7 @@ impl<U: Upstream> Resolver<U> {
     }
 
     fn is_decided_by_one_answer(self: &Arc<Self>, key: &Key, miss: Miss, now: Instant) -> bool {
-        if self.awaited_names.contains(key.name()) || self.has_failed_lately(key, now.into_std()) {
+        if self.awaited_names.contains(key.name()) || self.recent_failure(key, now.into_std()).is_some() {
             return false;
         }
         if miss.is_free_of_rules {
@@ -96,12 +98,9 @@ struct DirectMiss<U, R> {
 
 impl<U: Upstream, R: Reply> DirectMiss<U, R> {
     /// Ends the flight without an exchange, and answers the clients soon.
-    fn end(self, answer: Answer) {
-        self.flight.end(answer.clone());
-        self.reply.wait(std::future::ready(match answer {
-            Ok(entry) => Resolution::Fresh(entry, Role::Leader),
-            Err(no_answer) => Resolution::Failed(no_answer.rcode()),
-        }));
+    fn end(self, entry: Entry) {
+        self.flight.end(Ok(entry.clone()));
+        self.reply.wait(std::future::ready(Resolution::Fresh(entry, Role::Leader)));
     }
 }
 
@@ -133,7 +132,7 @@ impl<U: Upstream, R: Reply> Continuation for DirectMiss<U, R> {
                     Err(no_outcome) => Err(resolving.count_limit(no_outcome)),
                 }
             };
-            resolving.resolve(&asked, start, false, answer).await
+            resolving.resolve(&asked, start, answer).await
         });
     }
 }

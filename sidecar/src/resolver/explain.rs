@@ -3,9 +3,6 @@
 
 use std::time::Instant;
 
-use hickory_proto::op::Message as Decoded;
-use hickory_proto::rr::{Name, RData};
-use hickory_proto::serialize::binary::BinDecodable;
 use podlocal_dns::key::Key;
 use podlocal_dns::report::CachedFor;
 use podlocal_dns::search::rule::Rule;
@@ -14,7 +11,6 @@ use podlocal_dns::wire::NameText;
 
 use super::Resolver;
 use super::ancestors::ancestor_question;
-use super::known::Known;
 use crate::cache::entry::Entry;
 use crate::upstream::Upstream;
 
@@ -63,7 +59,7 @@ impl<U: Upstream> Resolver<U> {
             found,
             reasoning: self.search.reasoning(key),
             is_in_flight: self.is_in_flight(key),
-            has_failed_lately: self.has_failed_lately(key, now),
+            has_failed_lately: self.recent_failure(key, now).is_some(),
             is_upstream_down,
             forward_zone: self.forward_zone(key),
         }
@@ -108,7 +104,7 @@ impl<U: Upstream> Resolver<U> {
         let is_tried = self.search.verdict(key) == Verdict::Complete
             && (self.routes.forward_zone(key.name()).is_none()
                 || entry.is_nxdomain()
-                || self.is_expansion(key, &entry, now));
+                || entry.is_from_search_list());
         if !is_tried {
             return Vec::new();
         }
@@ -128,36 +124,19 @@ impl<U: Upstream> Resolver<U> {
     fn found(&self, key: &Key, now: Instant) -> Option<Found> {
         let verdict = self.search.verdict(key);
         if let Some(entry) = self.cache.get(key, now) {
-            let is_alias = verdict == Verdict::Complete && self.is_expansion(key, &entry, now);
-            return Some(Found::Cached(
-                entry,
-                if is_alias { CachedFor::SearchList } else { CachedFor::Question },
-            ));
+            let is_expanded = entry.is_from_search_list();
+            let place = if is_expanded { CachedFor::SearchList } else { CachedFor::Question };
+            return Some(Found::Cached(entry, place));
         }
         match verdict {
             Verdict::Probe => Some(Found::Ruled(Rule::Probe)),
-            verdict => match self.infer(key, verdict, now)? {
-                Known::Entry(entry) => Some(Found::Cached(entry, CachedFor::EveryType)),
-                Known::Missing { .. } => Some(Found::Ruled(self.deciding_rule(key, verdict, now))),
+            verdict => match self.shared_missing(key, now) {
+                Some(entry) => Some(Found::Cached(entry, CachedFor::EveryType)),
+                None => self
+                    .decide_by_rules(key, verdict, now)
+                    .map(|_| Found::Ruled(self.deciding_rule(key, verdict, now))),
             },
         }
-    }
-
-    /// Whether that answer comes from the search list: an alias of a candidate, or NODATA because a candidate
-    /// exists without a record of this type.
-    fn is_expansion(&self, key: &Key, entry: &Entry, now: Instant) -> bool {
-        if !entry.is_positive() {
-            let exists = |entry: Entry| !entry.is_nxdomain();
-            let mut names = self.search.expansions(key.name());
-            return !entry.is_nxdomain()
-                && names.any(|name| self.cache.get(&key.with_name(&name), now).is_some_and(exists));
-        }
-        let Ok(answer) = Decoded::from_vec(&entry.aged(now)) else { return false };
-        let Some(RData::CNAME(target)) = answer.answers.first().map(|record| &record.data) else {
-            return false;
-        };
-        let is_target = |name: Vec<u8>| Name::from_bytes(&name).is_ok_and(|name| name == target.0);
-        self.search.expansions(key.name()).any(is_target)
     }
 
     fn deciding_rule(&self, key: &Key, verdict: Verdict<'_>, now: Instant) -> Rule {

@@ -1,15 +1,17 @@
 //! Prefetch: names that are resolved before the pod's other containers start, and kept fresh while it runs.
 
+use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 
 use podlocal_dns::key::Key;
 use podlocal_dns::search;
 use podlocal_dns::wire::{self, CLASS_IN, Flags, TYPE_A};
-use tokio::task::JoinSet;
+use tokio::sync::mpsc;
 use tokio::time::sleep;
 
-use super::question::{Mode, NoAnswer};
+use super::outcome::NoAnswer;
+use super::question::Mode;
 use super::{Resolver, now};
 use crate::metrics::BackgroundQuery;
 use crate::upstream::Upstream;
@@ -21,30 +23,24 @@ const SHORTEST_PAUSE: Duration = Duration::from_secs(1);
 const RETRY_PAUSES: [Duration; 2] = [Duration::from_millis(200), Duration::from_secs(5)];
 
 impl<U: Upstream> Resolver<U> {
-    /// Resolves every name and keeps its answers fresh; never ends while there is one. `resolved` is called
-    /// once, when each name has been answered for the first time; NXDOMAIN is an answer.
-    pub async fn prefetch(self: Arc<Self>, names: Vec<String>, resolved: impl FnOnce()) {
-        let mut first = JoinSet::new();
+    /// Resolves every name in the background, and keeps its answers fresh. The result completes when each name
+    /// has been answered for the first time; NXDOMAIN is an answer.
+    pub fn prefetch(self: &Arc<Self>, names: &[String]) -> impl Future<Output = ()> + use<U> {
+        let (unresolved, mut resolved) = mpsc::channel::<Infallible>(1);
         for name in names {
-            let resolver = Arc::clone(&self);
-            let name: Arc<str> = name.into();
-            first.spawn(async move { (resolver.keep_trying(&name).await, name) });
+            let (resolver, name, unresolved) = (Arc::clone(self), name.clone(), unresolved.clone());
+            tokio::spawn(async move {
+                let mut life = resolver.keep_trying(&name).await;
+                drop(unresolved);
+                loop {
+                    // Shortly before the answers expire.
+                    sleep((life / 10).saturating_mul(9).max(SHORTEST_PAUSE)).await;
+                    life = resolver.keep_trying(&name).await;
+                }
+            });
         }
-        let mut keepers = JoinSet::new();
-        while let Some(answered) = first.join_next().await {
-            if let Ok((life, name)) = answered {
-                keepers.spawn(Arc::clone(&self).keep_fresh(name, life));
-            }
-        }
-        resolved();
-        while keepers.join_next().await.is_some() {}
-    }
-
-    /// Repeats the lookup shortly before the answers expire.
-    async fn keep_fresh(self: Arc<Self>, name: Arc<str>, mut life: Duration) {
-        loop {
-            sleep((life / 10).saturating_mul(9).max(SHORTEST_PAUSE)).await;
-            life = self.keep_trying(&name).await;
+        async move {
+            let _ = resolved.recv().await; // ends when the last name is resolved
         }
     }
 
@@ -55,7 +51,7 @@ impl<U: Upstream> Resolver<U> {
             self.metrics.background_queries.inc(BackgroundQuery::Prefetch);
             match self.look_up(name).await {
                 Ok(life) => return life,
-                Err(error) => tracing::debug!(name, %error, "a name to prefetch was not resolved"),
+                Err(error) => tracing::debug!(name, ?error, "a name to prefetch was not resolved"),
             }
             sleep(pause).await;
             pause = (pause * 2).min(longest);

@@ -6,68 +6,21 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use podlocal_dns::key::Key;
-use podlocal_dns::search::{self, Verdict};
-use podlocal_dns::wire::{self, CLASS_IN, Malformed, Message, Rcode, TYPE_A, TYPE_AAAA};
+use podlocal_dns::search::Verdict;
+use podlocal_dns::wire::{Rcode, TYPE_A};
 
 use super::ancestors::missing_ancestor;
-use super::failures::Failure;
-use super::known::Known;
-use super::{Answer, Miss, Resolver, now};
+use super::answers::is_decided_by_address_answer;
+use super::outcome::{Answer, Denial, Miss, NoAnswer};
+use super::{Resolver, now};
 use crate::cache::entry::Entry;
-use crate::cache::lifetime::{self, Lifetime};
-use crate::flight::{NoOutcome, Role};
+use crate::cache::lifetime::Lifetime;
+use crate::flight::{Flights, NoOutcome, Role};
 use crate::limits;
 use crate::metrics::{Limit, Outcome};
 use crate::reply;
+use crate::upstream::source::{self, with_source};
 use crate::upstream::{Failed, Upstream};
-
-/// Why there is no answer for the client.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub enum NoAnswer {
-    /// No server answered.
-    #[error(transparent)]
-    Failed(#[from] Failed),
-    /// The response has an invalid format.
-    #[error(transparent)]
-    Malformed(#[from] Malformed),
-    /// The upstream answered that it cannot answer; the RCODE for the client.
-    #[error("the upstream cannot answer")]
-    Refused(Rcode),
-    /// It failed a moment ago; the RCODE for the client.
-    #[error("the same query failed a moment ago")]
-    Remembered(Rcode),
-    /// The client's deadline has passed; the exchange may continue.
-    #[error("the answer did not come in time")]
-    Late,
-    /// A limit was reached.
-    #[error("too many queries are in flight")]
-    Overload,
-    /// The exchange panicked.
-    #[error("the exchange ended without an outcome")]
-    Lost,
-}
-
-impl NoAnswer {
-    /// The RCODE for the client.
-    pub fn rcode(self) -> Rcode {
-        match self {
-            Self::Refused(rcode) | Self::Remembered(rcode) => rcode,
-            _ => Rcode::SERVFAIL,
-        }
-    }
-}
-
-/// The RCODE for the client when the upstream answers with that RCODE, which is neither NOERROR nor NXDOMAIN,
-/// and there is no expired answer. It is the same as without the sidecar, with two exceptions:
-///
-/// | RCODE | the client gets | why |
-/// |---|---|---|
-/// | REFUSED | SERVFAIL | musl takes it for final, and CoreDNS sends it when it is overloaded |
-/// | more than four bits, such as BADVERS | SERVFAIL | it is about the sidecar's own EDNS |
-/// | any other | the same | |
-fn rcode_for_client(rcode: Rcode) -> Rcode {
-    if rcode == Rcode::REFUSED || rcode.0 > 0xf { Rcode::SERVFAIL } else { rcode }
-}
 
 /// Whether a cached answer may be used.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -85,19 +38,37 @@ impl<U: Upstream> Resolver<U> {
         key: &Arc<Key>,
         mode: Mode,
     ) -> Result<(Entry, Role), NoAnswer> {
-        self.check_recent_failure(key, mode)?;
-        let first = self.wait_for_address_answer(key);
-        let lead = || {
-            let (resolver, key) = (Arc::clone(self), Arc::clone(key));
+        let exchange = || {
+            let (resolver, key, address) =
+                (Arc::clone(self), Arc::clone(key), self.wait_for_address_answer(key));
             async move {
-                if let Some(address) = first {
+                if let Some(address) = address {
                     address.await;
                 }
                 resolver.exchange(key, mode).await
             }
         };
-        match self.route(key).questions.join(Arc::clone(key), lead).await {
-            Ok((answer, role)) => answer.map(|entry| (entry, role)),
+        self.share(&self.route(key).questions, key, mode, exchange).await
+    }
+
+    /// Joins the flight for a question, or starts it with that exchange; unless the question failed a moment ago.
+    pub(super) async fn share<F>(
+        &self,
+        flights: &Arc<Flights<Key, Answer>>,
+        key: &Arc<Key>,
+        mode: Mode,
+        exchange: impl FnOnce() -> F,
+    ) -> Result<(Entry, Role), NoAnswer>
+    where
+        F: Future<Output = Answer> + Send + 'static,
+    {
+        if mode == Mode::UseCache
+            && let Some(failure) = self.recent_failure(key, now())
+        {
+            return Err(failure);
+        }
+        match flights.join(key, || with_source(source::current(), exchange())).await {
+            Ok((answer, role)) => Ok((answer?, role)),
             Err(no_outcome) => Err(self.count_limit(no_outcome)),
         }
     }
@@ -112,78 +83,54 @@ impl<U: Upstream> Resolver<U> {
         match no_outcome {
             NoOutcome::TooManyFlights => self.metrics.limits.inc(Limit::InFlight),
             NoOutcome::TooManyWaiters => self.metrics.limits.inc(Limit::WaitersPerQuery),
-            NoOutcome::Lost => return NoAnswer::Lost,
+            NoOutcome::Lost => return NoAnswer::Refused(Rcode::SERVFAIL),
         }
         NoAnswer::Overload
     }
 
-    /// The cached failure of a question, as an error, if the mode allows it.
-    pub(super) fn check_recent_failure(&self, key: &Key, mode: Mode) -> Result<(), NoAnswer> {
-        let failure = if mode == Mode::UseCache { self.recent_failure(key, now()) } else { None };
-        failure.map_or(Ok(()), Err)
-    }
-
-    /// Whether the question has a cached failure.
-    pub(super) fn has_failed_lately(&self, key: &Key, now: Instant) -> bool {
-        self.recent_failure(key, now).is_some()
-    }
-
-    fn recent_failure(&self, key: &Key, now: Instant) -> Option<NoAnswer> {
+    /// The cached failure of a question.
+    pub(super) fn recent_failure(&self, key: &Key, now: Instant) -> Option<NoAnswer> {
         if !self.failures.has_recent(now) {
             return None;
         }
         let last_response = self.upstream(key).condition().last_response;
         let recent = |key: &Key| self.failures.recent(key, now, last_response);
         let failure = recent(key).or_else(|| recent(&key.as_is()))?;
-        Some(NoAnswer::Remembered(match failure {
-            Failure::Refusal(rcode) => rcode,
-            Failure::Silence => Rcode::SERVFAIL,
-        }))
+        Some(NoAnswer::Refused(failure.rcode()))
     }
 
-    /// What the cache and the rules imply for a question that is not in the cache itself.
-    pub(super) fn infer(&self, key: &Key, verdict: Verdict<'_>, now: Instant) -> Option<Known> {
-        if self.search.shares_missing(key)
-            && let Some(entry) = self.cache.get(&key.for_every_type(), now)
-        {
-            return Some(Known::Entry(entry));
-        }
-        self.decide_by_rules(key, verdict, now)
+    /// The cached NXDOMAIN for every type of the name, if it holds for that question.
+    pub(super) fn shared_missing(&self, key: &Key, now: Instant) -> Option<Entry> {
+        self.search.shares_missing(key).then(|| self.cache.get(&key.for_every_type(), now)).flatten()
     }
 
     /// NXDOMAIN by a rule, for a question that is not in the cache.
-    pub(super) fn decide_by_rules(&self, key: &Key, verdict: Verdict<'_>, now: Instant) -> Option<Known> {
-        if !matches!(verdict, Verdict::Impossible(_) | Verdict::Below(_)) {
-            return None;
-        }
-        let zone_at = self.search.zone_at(key.name())?;
-        match verdict {
-            Verdict::Impossible(_) => {
-                Some(Known::Missing { zone_at, ttl: reply::IMPOSSIBLE_TTL, outcome: Outcome::ImpossibleName })
-            }
+    pub(super) fn decide_by_rules(&self, key: &Key, verdict: Verdict<'_>, now: Instant) -> Option<Denial> {
+        let (ttl, outcome) = match verdict {
+            Verdict::Impossible(_) => (reply::IMPOSSIBLE_TTL, Outcome::ImpossibleName),
             Verdict::Below(ancestors) if !self.awaited_names.contains(key.name()) => {
                 let above = missing_ancestor(key, ancestors, |key| self.cache.get(key, now))?;
-                let ttl = above.remaining(now).as_secs().max(1) as u32;
-                Some(Known::Missing { zone_at, ttl, outcome: Outcome::NxdomainCut })
+                (above.remaining(now).as_secs().max(1) as u32, Outcome::NxdomainCut)
             }
-            _ => None,
-        }
+            _ => return None,
+        };
+        Some(Denial { zone_at: self.search.zone_at(key.name())?, ttl, outcome })
     }
 
     /// One exchange. Its answer is in the cache before this returns: the flight must not end earlier.
     async fn exchange(self: Arc<Self>, key: Arc<Key>, mode: Mode) -> Answer {
         // Between the client's look into the cache and this task another flight may have received the answer.
         if mode == Mode::UseCache
-            && let Some(known) = self.look_up_known(&key)
+            && let Some(entry) = self.look_up_known(&key)
         {
-            return self.known_entry(&key, known);
+            return Ok(entry);
         }
         if let Verdict::Below(ancestors) = self.search.verdict(&key)
             && !self.awaited_names.contains(key.name())
         {
             Box::pin(self.ask_ancestors_first(&key, ancestors)).await;
-            if let Some(known) = self.look_up_known(&key) {
-                return self.known_entry(&key, known);
+            if let Some(entry) = self.look_up_known(&key) {
+                return Ok(entry);
             }
         }
         let Some(_permit) = self.types_in_flight.enter(&key) else {
@@ -203,7 +150,7 @@ impl<U: Upstream> Resolver<U> {
         response: Result<Vec<u8>, Failed>,
     ) -> Answer {
         let entry = match response {
-            Ok(response) => self.read_response(response, key),
+            Ok(response) => self.read_response(&response, key, now()),
             Err(failed) => Err(failed.into()),
         };
         match entry {
@@ -220,54 +167,35 @@ impl<U: Upstream> Resolver<U> {
             }
             Err(no_answer) => {
                 // NXDOMAIN to the other address type may have arrived meanwhile, and holds for this one.
-                if let Some(known) = self.look_up_known(key).filter(|_| mode == Mode::UseCache) {
-                    return self.known_entry(key, known);
+                if let Some(entry) = self.look_up_known(key).filter(|_| mode == Mode::UseCache) {
+                    return Ok(entry);
                 }
-                let failure = match no_answer {
-                    NoAnswer::Failed(_) => Failure::Silence,
-                    _ => Failure::Refusal(no_answer.rcode()),
-                };
-                self.failures.note(key, failure, now());
+                self.failures.note(key, no_answer, now());
                 Err(no_answer)
             }
         }
     }
 
-    pub(super) fn look_up_known(&self, key: &Key) -> Option<Known> {
+    /// The answer that needs no query: a cached one, or NXDOMAIN by a rule.
+    pub(super) fn look_up_known(&self, key: &Key) -> Option<Entry> {
         let now = now();
-        let entry = self.cache.get(key, now).map(Known::Entry);
-        entry.or_else(|| self.infer(key, self.search.verdict(key), now))
+        self.cache.get(key, now).or_else(|| self.shared_missing(key, now)).or_else(|| {
+            let denial = self.decide_by_rules(key, self.search.verdict(key), now)?;
+            self.denied(key, denial)
+        })
     }
 
-    pub(super) fn known_entry(&self, key: &Key, known: Known) -> Answer {
-        match known {
-            Known::Entry(entry) => Ok(entry),
-            Known::Missing { zone_at, ttl, .. } => {
-                let response = reply::missing(key.question(), zone_at, ttl);
-                let lifetime = Lifetime::Negative(ttl);
-                Ok(Entry::new(&response, key.question().len(), lifetime, &self.limits, now())?)
-            }
-        }
+    /// NXDOMAIN by a rule, in the form of an upstream's answer.
+    pub(super) fn denied(&self, key: &Key, Denial { zone_at, ttl, .. }: Denial) -> Option<Entry> {
+        let (response, lifetime) = (reply::missing(key.question(), zone_at, ttl), Lifetime::Negative(ttl));
+        Entry::new(&response, key.question().len(), lifetime, &self.limits, now()).ok()
     }
 
     /// Queries the upstream, once.
     pub(super) async fn ask(&self, key: &Key) -> Result<Entry, NoAnswer> {
         let deadline = tokio::time::Instant::now() + limits::DEADLINE;
         let response = self.upstream(key).ask(key, deadline).await?;
-        self.read_response(response, key)
-    }
-
-    /// The answer in a response. Any RCODE but NOERROR and NXDOMAIN says that the server cannot answer (RFC
-    /// 8767 section 5).
-    fn read_response(&self, mut response: Vec<u8>, key: &Key) -> Result<Entry, NoAnswer> {
-        let rcode = Message::new(&response).ok_or(Malformed)?.rcode();
-        if !matches!(rcode, Rcode::NO_ERROR | Rcode::NXDOMAIN) {
-            return Err(NoAnswer::Refused(rcode_for_client(rcode)));
-        }
-        if rcode == Rcode::NXDOMAIN && self.has_other_address(key) {
-            wire::put_rcode(&mut response, Rcode::NO_ERROR);
-        }
-        Ok(self.new_entry(&response, key, now())?)
+        self.read_response(&response, key, now())
     }
 
     /// The answer in a good response, whose exchange had no task; it is in the cache before this returns.
@@ -279,18 +207,11 @@ impl<U: Upstream> Resolver<U> {
         response: &[u8],
         now: Instant,
     ) -> Option<Entry> {
-        let mut entry = self.new_entry(response, key, now).ok()?;
-        if entry.is_nxdomain() {
-            if is_decided_by_address_answer(key, &entry)
-                && self.route(key).questions.is_in_flight(&key.with_type(TYPE_A))
-            {
-                return None;
-            }
-            if self.has_other_address(key) {
-                let mut response = response.to_vec();
-                wire::put_rcode(&mut response, Rcode::NO_ERROR);
-                entry = self.new_entry(&response, key, now).ok()?;
-            }
+        let entry = self.read_response(response, key, now).ok()?;
+        if is_decided_by_address_answer(key, &entry)
+            && self.route(key).questions.is_in_flight(&key.with_type(TYPE_A))
+        {
+            return None;
         }
         self.remember_answer(key, miss.may_deny_every_type, &entry);
         if !miss.is_free_of_rules {
@@ -298,79 +219,4 @@ impl<U: Upstream> Resolver<U> {
         }
         Some(entry)
     }
-
-    /// Whether the name has an address of the other type, so that it exists (RFC 4074 section 4.2: some
-    /// servers still answer NXDOMAIN, and musl accepts that).
-    fn has_other_address(&self, key: &Key) -> bool {
-        let Some(sibling) = search::sibling(key) else { return false };
-        let is_there = |key| self.cache.get(key, now()).is_some_and(|entry| entry.is_positive());
-        is_there(&sibling) || is_there(&sibling.for_clients())
-    }
-
-    /// Corrects NXDOMAIN to AAAA while an A query is in flight: the answer to A decides, whichever arrives
-    /// first.
-    pub(super) async fn reconcile(&self, key: &Key, entry: Entry) -> Result<Entry, NoAnswer> {
-        if !is_decided_by_address_answer(key, &entry) {
-            return Ok(entry);
-        }
-        if let Some(address) = self.route(key).questions.end_of(&key.with_type(TYPE_A)) {
-            address.await;
-        }
-        if !self.has_other_address(key) {
-            return Ok(entry);
-        }
-        let mut response = entry.aged(now());
-        wire::put_rcode(&mut response, Rcode::NO_ERROR);
-        Ok(self.new_entry(&response, key, now())?)
-    }
-
-    /// Makes a cache entry from a response.
-    pub(super) fn new_entry(&self, response: &[u8], key: &Key, now: Instant) -> Result<Entry, Malformed> {
-        let message = Message::new(response).ok_or(Malformed)?;
-        let question = message.question().ok_or(Malformed)?;
-        let lifetime = lifetime::lifetime(message, &self.limits);
-        debug_assert_eq!(question.len(), key.question().len(), "the upstream answers the question asked");
-        Entry::new(response, question.len(), lifetime, &self.limits, now)
-    }
-
-    /// Caches an answer; a contradicting one is removed, even if the new answer cannot be cached.
-    ///
-    /// | the answer | is cached for |
-    /// |---|---|
-    /// | NXDOMAIN to A | every type (RFC 2308 section 5) |
-    /// | NXDOMAIN to another type | that type: some servers send it for names with addresses (RFC 4074 section 4.2) |
-    /// | anything else | its type; a cached NXDOMAIN for every type is removed |
-    pub(super) fn remember(&self, key: &Key, entry: &Entry) {
-        self.remember_answer(key, self.search.shares_missing(key), entry);
-    }
-
-    /// The same, where it is known whether NXDOMAIN for every type may be cached.
-    fn remember_answer(&self, key: &Key, may_deny_every_type: bool, entry: &Entry) {
-        let is_missing = entry.is_missing_name();
-        if is_missing && key.type_and_class() == (TYPE_A, CLASS_IN) {
-            self.cache.remove(key);
-            return self.cache.insert(&key.for_every_type(), entry.clone());
-        }
-        if !is_missing && may_deny_every_type {
-            self.cache.remove(&key.for_every_type());
-        }
-        self.store(key, entry);
-    }
-
-    /// Caches an answer for its own question. An address removes a cached NXDOMAIN to the other address type.
-    pub(super) fn store(&self, key: &Key, entry: &Entry) {
-        if entry.is_positive()
-            && let Some(sibling) = search::sibling(key)
-            && self.cache.get_expired(&sibling).is_some_and(|entry| entry.is_missing_name())
-        {
-            self.cache.remove(&sibling);
-        }
-        self.cache.insert(key, entry.clone());
-    }
-}
-
-/// Whether that is NXDOMAIN to AAAA, about which the answer to A decides.
-fn is_decided_by_address_answer(key: &Key, entry: &Entry) -> bool {
-    let (rtype, _) = key.type_and_class();
-    rtype == TYPE_AAAA && entry.is_missing_name()
 }

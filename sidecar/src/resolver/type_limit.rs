@@ -13,11 +13,12 @@
 
 use std::collections::HashMap;
 use std::hash::{BuildHasher, RandomState};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 
 use podlocal_dns::key::Key;
 use podlocal_dns::wire::{CLASS_IN, TYPE_A, TYPE_AAAA};
 
+use crate::supervise::lock;
 /// Clients ask for four types together, two of which are addresses: A, AAAA, HTTPS, SRV. Some set DO, some do
 /// not.
 const MAX_PER_NAME: u8 = 8;
@@ -41,7 +42,7 @@ impl TypesInFlight {
             return Some(TypePermit(None));
         }
         let name = self.hasher.hash_one(key.name());
-        let mut in_flight = self.lock();
+        let mut in_flight = lock(&self.in_flight);
         let count = in_flight.entry(name).or_default();
         if *count >= MAX_PER_NAME {
             return None;
@@ -50,17 +51,12 @@ impl TypesInFlight {
         drop(in_flight);
         Some(TypePermit(Some((Arc::clone(self), name))))
     }
-
-    fn lock(&self) -> MutexGuard<'_, HashMap<u64, u8>> {
-        // A panic under the lock cannot leave the map half changed.
-        self.in_flight.lock().unwrap_or_else(PoisonError::into_inner)
-    }
 }
 
 impl Drop for TypePermit {
     fn drop(&mut self) {
         let Some((types, name)) = self.0.take() else { return };
-        let mut in_flight = types.lock();
+        let mut in_flight = lock(&types.in_flight);
         if let Some(count) = in_flight.get_mut(&name) {
             *count -= 1;
             if *count == 0 {
@@ -93,6 +89,6 @@ mod tests {
         places.pop();
         assert!(types.enter(&key("a.example", 16)).is_some());
         places.clear();
-        assert!(types.lock().is_empty(), "nothing is left of what is over");
+        assert!(lock(&types.in_flight).is_empty(), "nothing is left of what is over");
     }
 }

@@ -7,7 +7,8 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::{Ending, Service, Step};
+use super::late::Late;
+use super::{Service, Step};
 use crate::metrics::{Outcome, Transport};
 use crate::query::Query;
 use crate::resolver::Resolution;
@@ -35,7 +36,7 @@ pub struct ExplainedQuery {
 impl<U: Upstream> Service<U> {
     /// Answers a query as if the pod had sent it over TCP, and returns how. So the query is counted, may wait
     /// for the upstream, fills the cache, and counts towards the limits of waiting queries.
-    pub async fn explain(&self, bytes: &[u8]) -> ExplainedQuery {
+    pub async fn explain(self: &Arc<Self>, bytes: &[u8]) -> ExplainedQuery {
         let started = Instant::now();
         let now = started.into_std();
         let mut answer = Vec::new();
@@ -46,11 +47,10 @@ impl<U: Upstream> Service<U> {
                 answer.clear();
                 (outcome, None)
             }
-            Step::Wait(query, _, _places) => {
-                let ending = Ending::of(self, &*query, Transport::Tcp);
-                let resolution = self.resolve(&Arc::new(query.key.clone()), SOURCE).await;
-                self.metrics.wait_duration.observe(started.elapsed().as_secs_f64());
-                (ending.write(&resolution, true, &mut answer), Some(resolution))
+            Step::Wait(query, _, places) => {
+                let late = Late::new(self, &query, places);
+                let resolution = late.resolve(SOURCE).await;
+                (late.answer(&resolution, &mut answer), Some(resolution))
             }
         };
         ExplainedQuery { outcome, answer, status, waited, started, duration: started.elapsed() }

@@ -6,14 +6,14 @@
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::sync::{Arc, Mutex};
 
 use podlocal_dns::key::Key;
 use quick_cache::DefaultHashBuilder;
 
 use super::Places;
 use crate::query::{Query, StoredClient};
+use crate::supervise::lock;
 
 /// The queries that wait at one socket, by question, but for the first of each, which its exchange keeps.
 #[derive(Debug, Default)]
@@ -27,7 +27,7 @@ pub(super) struct Waiter {
     pub(super) address: SocketAddr,
     /// The id, flags, EDNS and spelling for its answer.
     pub(super) client: StoredClient,
-    places: Places,
+    pub(super) places: Places,
 }
 
 /// Whether a client may wait, and for which exchange.
@@ -44,7 +44,7 @@ pub(super) enum JoinResult {
 impl PendingQueries {
     /// Adds a client to those that wait for this answer, of which there may be `max`.
     pub(super) fn join(&self, key: &Key, waiter: Waiter, max: usize) -> JoinResult {
-        let mut pending = self.lock();
+        let mut pending = lock(&self.0);
         match pending.get_mut(key) {
             Some(waiters) if waiters.len() + 1 >= max => JoinResult::Full,
             Some(waiters) => {
@@ -62,23 +62,13 @@ impl PendingQueries {
     /// Removes all clients that wait for this answer, but for the first. Clients that come later start another
     /// exchange.
     pub(super) fn remove(&self, key: &Key) -> Vec<Waiter> {
-        self.lock().remove(key).unwrap_or_default()
-    }
-
-    fn lock(&self) -> MutexGuard<'_, WaitersByQuestion> {
-        // A panic under the lock cannot leave the map half changed.
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.0).remove(key).unwrap_or_default()
     }
 }
 
 impl Waiter {
     pub(super) fn new(query: &Query<'_>, address: SocketAddr, places: Places) -> Self {
         Self { address, client: query.client().stored(&query.key), places }
-    }
-
-    /// The time since the query arrived.
-    pub(super) fn waited_for(&self, now: Instant) -> Duration {
-        now.saturating_duration_since(self.places.since)
     }
 }
 
@@ -87,12 +77,11 @@ mod tests {
     use super::*;
     use crate::query::tests::query_bytes;
     use crate::sources::MissPermit;
-    use std::sync::atomic::{AtomicUsize, Ordering};
+    use std::time::Instant;
 
-    fn waiting(query: &Query<'_>, waiting: &Arc<AtomicUsize>) -> Waiter {
-        waiting.fetch_add(1, Ordering::Relaxed);
-        let waiting = Arc::clone(waiting);
-        let places = Places { waiting, since: Instant::now(), _of_source: MissPermit::default() };
+    fn waiting(query: &Query<'_>, all: &Arc<()>) -> Waiter {
+        let of_source = MissPermit::default();
+        let places = Places { _of_all: Arc::clone(all), since: Instant::now(), _of_source: of_source };
         Waiter::new(query, SocketAddr::from(([127, 0, 0, 1], 1)), places)
     }
 
@@ -105,10 +94,10 @@ mod tests {
 
     #[test]
     fn the_first_client_starts_an_exchange_and_others_coalesce() {
-        let (pending, count) = (PendingQueries::default(), Arc::default());
+        let (pending, all) = (PendingQueries::default(), Arc::default());
         let bytes = ["a.b", "c.d", "A.b"].map(|name| query_bytes(name, 0, &[]));
         let [one, other, upper] = bytes.each_ref().map(|bytes| Query::parse(bytes).expect("a query"));
-        let join = |query: &Query<'_>| pending.join(&query.key, waiting(query, &count), 3);
+        let join = |query: &Query<'_>| pending.join(&query.key, waiting(query, &all), 3);
         let JoinResult::First(_, first) = join(&one) else { panic!("no other waits") };
         assert!(matches!(join(&other), JoinResult::First(..)));
         assert!(matches!(
@@ -119,9 +108,9 @@ mod tests {
         let names: Vec<_> =
             waiters.iter().map(|waiting| waiting.client.with_key(&one.key).name().to_vec()).collect();
         assert_eq!(names, [&b"\x01a\x01b\x00"[..], b"\x01A\x01b\x00", b"\x01a\x01b\x00"]);
-        assert_eq!(count.load(Ordering::Relaxed), 3, "a client that is refused does not wait");
+        assert_eq!(Arc::strong_count(&all) - 1, 3, "a client that is refused does not wait");
         drop(waiters);
-        assert_eq!(count.load(Ordering::Relaxed), 0);
+        assert_eq!(Arc::strong_count(&all) - 1, 0);
         assert!(matches!(join(&one), JoinResult::First(..)));
     }
 }

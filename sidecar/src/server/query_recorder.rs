@@ -1,8 +1,8 @@
 //! Records the names of queries: for the query log, and for the most frequent names of `stats --names`. Both
 //! are usually off.
 
+use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Mutex, PoisonError};
 
 use podlocal_dns::wire;
 use tokio::time::Instant;
@@ -10,6 +10,7 @@ use tokio::time::Instant;
 use crate::limits;
 use crate::metrics::{Outcome, Transport};
 use crate::query::Client;
+use crate::supervise::lock;
 use crate::top_names::TopNames;
 
 /// The query log and the counts of names.
@@ -18,25 +19,16 @@ pub(super) struct QueryRecorder {
     /// The only thing that a query reads while both are off.
     is_enabled: AtomicBool,
     logs_queries: bool,
-    counted: Mutex<Option<NameCounts>>,
-}
-
-#[derive(Debug)]
-struct NameCounts {
-    names: TopNames,
-    /// When to stop counting; `None`: never, because the names are logged anyway.
-    until: Option<Instant>,
+    /// The counts, and when counting stops; it never stops while the names are logged anyway.
+    counted: Mutex<(TopNames, Instant)>,
 }
 
 impl QueryRecorder {
     /// With the query log, names are also counted from the start.
     pub(super) fn new(logs_queries: bool) -> Self {
-        let counted = || NameCounts { names: TopNames::new(Instant::now()), until: None };
-        Self {
-            is_enabled: AtomicBool::new(logs_queries),
-            logs_queries,
-            counted: Mutex::new(logs_queries.then(counted)),
-        }
+        let now = Instant::now();
+        let (is_enabled, counted) = (AtomicBool::new(logs_queries), Mutex::new((TopNames::new(now), now)));
+        Self { is_enabled, logs_queries, counted }
     }
 
     /// Whether queries are logged or counted.
@@ -63,30 +55,21 @@ impl QueryRecorder {
     /// the last one.
     pub(super) fn top_names(&self) -> TopNames {
         let now = Instant::now();
-        let mut counted = self.lock();
-        let counted = counted.get_or_insert_with(|| NameCounts { names: TopNames::new(now), until: None });
-        if !self.logs_queries {
-            counted.until = Some(now + limits::NAMES_COUNTED_FOR);
-            self.is_enabled.store(true, Ordering::Relaxed);
+        let mut counted = lock(&self.counted);
+        if !self.is_enabled.swap(true, Ordering::Relaxed) {
+            counted.0 = TopNames::new(now);
         }
-        counted.names.clone()
+        counted.1 = now + limits::NAMES_COUNTED_FOR;
+        counted.0.clone()
     }
 
     fn count(&self, name: &[u8], now: Instant) {
-        let mut counted = self.lock();
-        match &mut *counted {
-            Some(NameCounts { until: Some(until), .. }) if now >= *until => {
-                *counted = None;
-                self.is_enabled.store(self.logs_queries, Ordering::Relaxed);
-            }
-            Some(NameCounts { names, .. }) => names.count(name),
-            None => {}
+        let (names, until) = &mut *lock(&self.counted);
+        if self.logs_queries || now < *until {
+            names.count(name);
+        } else {
+            self.is_enabled.store(false, Ordering::Relaxed);
         }
-    }
-
-    fn lock(&self) -> std::sync::MutexGuard<'_, Option<NameCounts>> {
-        // A panic under the lock leaves at most one count wrong.
-        self.counted.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -11,13 +11,13 @@ use podlocal_dns::key::Key;
 use tokio::time::{Instant, sleep};
 
 use super::pending::{JoinResult, PendingQueries, Waiter};
-use super::{Ending, Places, Service, Step};
+use super::{Places, Service, Step};
 use crate::datagrams::BatchSocket;
 use crate::limits;
-use crate::metrics::{Limit, Transport};
+use crate::metrics::{Limit, Outcome, Transport};
 use crate::query::Query;
 use crate::resolver::direct::Reply;
-use crate::resolver::{Miss, Resolution};
+use crate::resolver::{Miss, NoAnswer, Resolution};
 use crate::shutdown::Drain;
 use crate::upstream::Upstream;
 
@@ -113,8 +113,8 @@ impl<U: Upstream> UdpServer<U> {
             }
             JoinResult::Full => {
                 self.service.metrics.limits.inc(Limit::WaitersPerQuery);
-                let ending = Ending::of(&self.service, query, Transport::Udp);
-                ending.write(&Resolution::Overload, true, out);
+                let overload = Resolution::Failed(NoAnswer::Overload);
+                self.service.answer(&query.client(), Transport::Udp, &overload, true, out);
                 true
             }
         }
@@ -191,9 +191,9 @@ impl<U: Upstream> Waiters<U> {
         now: Instant,
         out: &mut Vec<u8>,
     ) -> SocketAddr {
-        Ending::of(&self.server.service, waiter.client.with_key(&self.key), Transport::Udp)
-            .write(resolution, is_first, out);
-        self.server.service.metrics.wait_duration.observe(waiter.waited_for(now.into_std()).as_secs_f64());
+        let service = &self.server.service;
+        service.answer(&waiter.client.with_key(&self.key), Transport::Udp, resolution, is_first, out);
+        service.record_wait(&waiter.places, now.into_std());
         waiter.address
     }
 }
@@ -206,7 +206,7 @@ impl<U: Upstream> Drop for Waiters<U> {
         }
         while let Some(unanswered) = self.next() {
             let client = unanswered.client.with_key(&self.key);
-            drop(Ending::of(&self.server.service, client, Transport::Udp));
+            self.server.service.end(&client, Transport::Udp, Outcome::UpstreamFailed);
         }
     }
 }

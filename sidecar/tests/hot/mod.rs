@@ -1,6 +1,6 @@
 //! A service with a full cache and queries that it answers from there: bytes in, bytes out, no socket.
 
-#![allow(unreachable_pub, reason = "a test, a benchmark and an example use it")]
+#![allow(unreachable_pub, reason = "a test and an example use it")]
 
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;

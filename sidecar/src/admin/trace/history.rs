@@ -9,82 +9,65 @@ use podlocal_dns::report::{CachedFor, Exchange, Step};
 use podlocal_dns::upstream::Target;
 use podlocal_dns::wire::NameText;
 
-use super::{LookupTrace, QueriedServer, micros};
+use super::{LookupTrace, micros};
 use crate::limits;
 use crate::metrics::AttemptResult;
 use crate::resolver::explain::{Found, QuestionStatus};
 use crate::upstream::observers::{Event, ObservedEvent};
 
-/// The exchanges with the upstream that the query may depend on.
-pub(super) fn exchanges(
-    trace: &LookupTrace<'_>,
-    server: impl Fn(&Key, usize) -> Option<QueriedServer>,
-) -> Vec<Exchange> {
-    let mut finished: Vec<Exchange> = Vec::new();
-    let mut open: Vec<OpenExchange<'_>> = Vec::new();
-    for ObservedEvent { at, key, event } in related_events(trace) {
-        let index = open.iter().position(|other| other.key == key).unwrap_or_else(|| {
-            // The start of an exchange that is older than the observation is not known: it starts here with
-            // its end.
-            let is_coalesced = !matches!(event, Event::AttemptStarted { .. });
-            open.push(OpenExchange { key, started: *at, rank: 0, exchange: new_exchange(key, is_coalesced) });
-            open.len() - 1
-        });
-        let Some(OpenExchange { started, rank, exchange, .. }) = open.get_mut(index) else { continue };
-        exchange.duration_us = micros(at.saturating_duration_since(*started));
-        let mut set_deciding_attempt = |attempt: &Target, result: &str| {
-            result.clone_into(&mut exchange.result);
-            attempt.transport.name().clone_into(&mut exchange.transport);
-            if let Some(QueriedServer { address, is_shared_tier, zone }) = server(key, attempt.server) {
-                exchange.server = address.to_string();
-                (exchange.is_shared_tier, exchange.zone) = (is_shared_tier, zone);
-            }
+/// The exchanges with the upstream that the query may depend on, in the order of their ends; those in flight are
+/// last.
+pub(super) fn exchanges(trace: &LookupTrace<'_>) -> Vec<Exchange> {
+    let mut exchanges: Vec<Vec<&ObservedEvent>> = Vec::new();
+    for event in trace.events {
+        let is_open = |events: &&mut Vec<&ObservedEvent>| {
+            events.last().is_some_and(|last| last.key == event.key && !is_end(last))
         };
-        match event {
-            Event::AttemptStarted { target } => {
-                if *rank == 0 {
-                    set_deciding_attempt(target, IN_FLIGHT);
-                }
-                exchange.attempts += 1;
-            }
-            Event::AttemptEnded { target, result, .. } if rank_of(*result) >= *rank => {
-                *rank = rank_of(*result);
-                set_deciding_attempt(target, result.label());
-            }
-            Event::AttemptEnded { .. } => {}
-            Event::ExchangeEnded { attempts, took } => {
-                (exchange.attempts, exchange.duration_us) = (u32::from(*attempts), micros(*took));
-                exchange.is_coalesced |= at.saturating_duration_since(trace.explained.started) < *took;
-                finished.push(open.swap_remove(index).exchange);
-            }
+        match exchanges.iter_mut().find(is_open) {
+            Some(events) => events.push(event),
+            None => exchanges.push(vec![event]),
         }
     }
-    finished.extend(open.into_iter().map(|open| open.exchange));
-    finished
+    exchanges.sort_by_key(|events| events.last().map(|last| (!is_end(last), last.at)));
+    exchanges.iter().filter_map(|events| exchange(events, trace)).collect()
 }
 
-/// An exchange whose end has not been observed yet.
-struct OpenExchange<'a> {
-    key: &'a Key,
-    started: tokio::time::Instant,
-    /// The rank of the attempt that decides the exchange so far.
-    rank: u8,
-    exchange: Exchange,
+fn is_end(observed: &ObservedEvent) -> bool {
+    matches!(observed.event, Event::ExchangeEnded { .. })
 }
 
-fn new_exchange(key: &Key, is_coalesced: bool) -> Exchange {
-    Exchange {
-        name: NameText(key.name()).to_string(),
-        rtype: rtype_text(key.type_and_class().0),
-        server: String::new(),
-        transport: String::new(),
-        is_shared_tier: false,
-        zone: None,
-        result: IN_FLIGHT.to_owned(),
-        attempts: 0,
-        duration_us: 0,
-        is_coalesced,
-    }
+/// The exchange with these events.
+fn exchange(events: &[&ObservedEvent], trace: &LookupTrace<'_>) -> Option<Exchange> {
+    let (first, last) = (events.first()?, events.last()?);
+    let is_start = |event: &Event| matches!(event, Event::AttemptStarted { .. });
+    let starts = events.iter().filter(|observed| is_start(&observed.event)).count() as u32;
+    // An exchange that is older than the observation begins here with a later event.
+    let (attempts, took, is_coalesced) = match last.event {
+        Event::ExchangeEnded { attempts, took } => {
+            (attempts.into(), took, last.at < trace.explained.started + took)
+        }
+        _ => (starts, last.at - first.at, false),
+    };
+    let deciding = events.iter().filter_map(|observed| match observed.event {
+        Event::AttemptStarted { target } => Some((0, target, IN_FLIGHT)),
+        Event::AttemptEnded { target, result, .. } => Some((rank_of(result), target, result.label())),
+        Event::ExchangeEnded { .. } => None,
+    });
+    let deciding = deciding.max_by_key(|(rank, ..)| *rank);
+    let (target, result) = deciding.map_or((None, IN_FLIGHT), |(_, target, result)| (Some(target), result));
+    let server = target.and_then(|target| trace.resolver.upstream(&first.key).server(target.server));
+    Some(Exchange {
+        name: NameText(first.key.name()).to_string(),
+        rtype: rtype_text(first.key.type_and_class().0),
+        transport: target.map_or("", |target| target.transport.name()).to_owned(),
+        is_shared_tier: server.is_some_and(|(_, is_shared_tier)| is_shared_tier),
+        server: server.map(|(address, _)| address.to_string()).unwrap_or_default(),
+        zone: server.and_then(|_| trace.resolver.forward_zone(&first.key)),
+        result: result.to_owned(),
+        attempts,
+        duration_us: micros(took),
+        is_coalesced: is_coalesced || !is_start(&first.event),
+    })
 }
 
 const IN_FLIGHT: &str = "in_flight";
@@ -102,10 +85,7 @@ fn rank_of(result: AttemptResult) -> u8 {
     }
 }
 
-pub(super) fn steps(
-    trace: &LookupTrace<'_>,
-    server: impl Fn(&Key, usize) -> Option<QueriedServer>,
-) -> Vec<Step> {
+pub(super) fn steps(trace: &LookupTrace<'_>) -> Vec<Step> {
     let LookupTrace { explained, walked, .. } = trace;
     let mut steps = Vec::new();
     let mut add = |at_us, text: String| steps.push(Step { at_us, text });
@@ -115,15 +95,17 @@ pub(super) fn steps(
         }
     }
     let destination = |key: &Key, attempt: &Target| {
-        let server = match server(key, attempt.server) {
-            Some(QueriedServer { address, zone: Some(zone), .. }) => format!("forward zone {zone} {address}"),
-            Some(QueriedServer { address, is_shared_tier: true, .. }) => format!("shared tier {address}"),
-            Some(QueriedServer { address, .. }) => address.to_string(),
+        let kind = match trace.resolver.upstream(key).server(attempt.server) {
+            Some((address, true)) => format!("shared tier {address}"),
+            Some((address, false)) => match trace.resolver.forward_zone(key) {
+                Some(zone) => format!("forward zone {zone} {address}"),
+                None => address.to_string(),
+            },
             None => String::new(),
         };
-        format!("{server} over {}", attempt.transport.name().to_uppercase())
+        format!("{kind} over {}", attempt.transport.name().to_uppercase())
     };
-    for ObservedEvent { at, key, event } in related_events(trace) {
+    for ObservedEvent { at, key, event } in trace.events {
         let question = format!("{} {}", NameText(key.name()), rtype_text(key.type_and_class().0));
         let text = match event {
             Event::AttemptStarted { target } => {
@@ -197,9 +179,4 @@ fn describe_cached(status: &QuestionStatus, now: Instant) -> String {
         }
         _ => "nothing".to_owned(),
     }
-}
-
-fn related_events<'a>(trace: &LookupTrace<'a>) -> impl Iterator<Item = &'a ObservedEvent> {
-    let (noted, related) = (trace.noted, trace.related);
-    noted.iter().filter(move |noted| related.contains(&noted.key))
 }

@@ -168,28 +168,6 @@ fn rfc2181_9_tc_is_set_when_what_was_asked_for_does_not_fit() {
 }
 
 #[test]
-fn an_entry_is_fresh_for_its_whole_seconds_and_not_longer() {
-    let now = Instant::now();
-    let entry = entry(&response(vec![a(1, 60)]), 60, now);
-    assert!(entry.is_fresh(now) && entry.is_fresh(now + Duration::from_millis(59_999)));
-    assert!(!entry.is_fresh(now + Duration::from_secs(60)));
-}
-
-#[test]
-fn rfc3597_an_unknown_type_passes_byte_for_byte() {
-    let now = Instant::now();
-    let data = hickory_proto::rr::rdata::NULL::with(vec![0, 1, 2, 0xc0, 0x0c, 255]);
-    let unknown = Record::from_rdata(
-        name("a.example."),
-        60,
-        RData::Unknown { code: RecordType::Unknown(65399), rdata: data.clone() },
-    );
-    let entry = entry(&response(vec![unknown]), 60, now);
-    let reply = written(&entry, &query("a.example", 0, &[]), now, 512);
-    assert!(matches!(&reply.answers[0].data, RData::Unknown { rdata, .. } if *rdata == data));
-}
-
-#[test]
 fn rfc6891_6_1_3_an_extended_rcode_becomes_servfail() {
     let now = Instant::now();
     for rcode in [ResponseCode::BADVERS, ResponseCode::BADCOOKIE] {
@@ -223,18 +201,6 @@ fn a_truncated_response_is_malformed_not_a_panic() {
     for length in 0..bytes.len() {
         let _ = Entry::new(&bytes[..length], 15, Lifetime::Positive(60), &limits(), Instant::now());
     }
-}
-
-#[test]
-fn a_popular_answer_is_refreshed_once_in_its_last_tenth() {
-    let start = Instant::now();
-    let entry = entry(&response(vec![a(1, 60)]), 60, start);
-    let after = |seconds: u64| start + Duration::from_secs(seconds);
-    assert!(!entry.wants_refresh(after(55)), "asked for once is not popular");
-    assert!(!entry.wants_refresh(after(55)));
-    assert!(!entry.wants_refresh(after(53)), "too early");
-    assert!(entry.wants_refresh(after(54)));
-    assert!(!entry.wants_refresh(after(55)), "once");
 }
 
 #[test]
