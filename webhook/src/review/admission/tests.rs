@@ -72,27 +72,6 @@ fn the_namespace_is_that_of_the_request_and_never_of_the_pod() {
 }
 
 #[test]
-fn the_annotations_are_those_of_the_namespace_of_the_request() {
-    let pod = json!({"metadata": {"namespace": "evil"}, "spec": {"containers": []}});
-    let annotations_of = |namespace: &str| {
-        assert_eq!(namespace, "web");
-        Map::from_iter([
-            (table::NDOTS.annotation(), json!("4")),
-            (table::WAIT_TIMEOUT.annotation(), json!("soon")),
-        ])
-    };
-    let policy = Policy { image: "sidecar:1".to_owned(), defaults: Vec::new() };
-    let reviewed = review(review_of(&pod).to_string().as_bytes(), annotations_of, &cluster(), &policy);
-    let answer: Value = serde_json::from_slice(&reviewed.body).expect("JSON");
-    let patch = BASE64.decode(answer["response"]["patch"].as_str().expect("a text")).expect("base64");
-    let patch = String::from_utf8(patch).expect("UTF-8");
-    assert!(patch.contains(r#"{"name":"ndots","value":"4"}"#), "{patch}");
-    let warning = answer["response"]["warnings"][0].as_str().expect("a text");
-    assert!(warning.contains("the namespace's annotation"), "{warning}");
-    assert_eq!(reviewed.ignored, 1);
-}
-
-#[test]
 fn warnings_fit_into_the_api_servers_limits() {
     let long = format!("line\nbreak \u{7f} {}", "é".repeat(1000));
     let annotations = json!({table::NDOTS.annotation(): long, table::CACHE_SIZE.annotation(): "4MB"});
