@@ -14,6 +14,7 @@ use crate::config::{Inject, Output};
 use crate::documents::files;
 use crate::documents::kinds::{self, PodSource, pod_path};
 use crate::documents::misplaced_metadata::find_misplaced;
+use crate::documents::pod_templates::{self, PodTemplate};
 use crate::documents::split::{Document, Text};
 use crate::documents::yaml;
 use crate::review::cluster_state::Cluster;
@@ -52,7 +53,7 @@ pub fn run(settings: &Inject) -> Result<Printed, Unreadable> {
     });
     let mut injector = Injector {
         cluster: Cluster::new(&settings.common.cluster(), &resolv_conf),
-        policy: Policy { image: settings.common.image.clone(), defaults: settings.common.defaults.clone() },
+        policy: settings.common.policy(),
         namespace: &settings.namespace,
         annotations: documents.iter().filter_map(|(_, document)| of_namespace(document)).collect(),
         remarks,
@@ -170,9 +171,14 @@ impl Injector<'_> {
             return self.template(object, path, &namespace, &place);
         }
         let why = match kinds::pod_source(version, kind) {
-            Some(PodSource::Templates(patterns)) => {
-                return kinds::pointers(object, patterns).iter().try_for_each(|path| {
-                    self.template(object, path, &namespace, &format!("{place}, {}", &path[1..]))
+            Some(PodSource::Templates) => {
+                let templates = pod_templates::find(object);
+                if templates.is_empty() {
+                    let skipped = done(Outcome::Skipped(Skip::NoContainers));
+                    self.remarks.push(format!("{place}: {skipped}"));
+                }
+                return templates.iter().try_for_each(|PodTemplate { pointer, .. }| {
+                    self.template(object, pointer, &namespace, &format!("{place}, {}", &pointer[1..]))
                 });
             }
             Some(PodSource::NoTemplate(why)) => why,
