@@ -13,7 +13,7 @@ use tokio::sync::watch;
 
 use crate::certificates::identity::{self, Identity};
 use crate::certificates::tls::{self, ServingCertificate};
-use crate::certificates::tls_files::{self, TlsFiles};
+use crate::certificates::tls_files;
 use crate::cluster::events::{self, Callers, Events};
 use crate::cluster::namespaces::Namespaces;
 use crate::cluster::{discovery, dns_checks, limit_ranges, tier};
@@ -157,13 +157,11 @@ fn tls_config(
     served: &Arc<ServingCertificate>,
     metrics: &Arc<Metrics>,
 ) -> Result<RustlsConfig, StartError> {
-    let config = |clients| tls::server_config(served.clone(), clients).map(Arc::new);
-    let Some(client_ca) = settings.client_ca() else { return Ok(RustlsConfig::from_config(config(None)?)) };
-    let (verifier, pem) = client_ca.read()?;
-    let tls = RustlsConfig::from_config(config(Some(verifier))?);
-    let reload =
-        client_ca.reload_on_change(pem, served.clone(), tls.clone(), metrics.clone(), tls_files::INTERVAL);
-    tokio::spawn(reload);
+    let tls = RustlsConfig::from_config(Arc::new(tls::server_config(served.clone(), None)?));
+    if let Some(client_ca) = settings.client_ca() {
+        let applied = client_ca.apply(served.clone(), tls.clone(), metrics.clone());
+        applied.map_err(StartError::ClientCa)?;
+    }
     Ok(tls)
 }
 
@@ -175,9 +173,8 @@ fn load_certificate(
     metrics: &Arc<Metrics>,
 ) -> Result<(), StartError> {
     if let Some((certificate, key)) = settings.tls_files() {
-        let files = TlsFiles::load(&certificate, &key, served, metrics)?;
-        tokio::spawn(files.reload_on_change(served.clone(), metrics.clone(), tls_files::INTERVAL));
-        return Ok(());
+        let loaded = tls_files::serve(certificate, key, served.clone(), metrics.clone());
+        return loaded.map_err(StartError::Certificate);
     }
     if in_cluster() {
         tracing::warn!(
