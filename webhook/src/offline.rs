@@ -6,7 +6,6 @@
 //! annotations of a namespace among them are the defaults for its pods.
 
 use std::collections::BTreeMap;
-use std::fmt;
 
 use serde_json::{Map, Value, json};
 
@@ -32,19 +31,12 @@ pub struct Printed {
     pub remarks: Vec<String>,
 }
 
-/// Every file or document that cannot be read, one line each.
-#[derive(Debug, thiserror::Error)]
-pub struct Unreadable(Vec<String>);
-
-impl fmt::Display for Unreadable {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.write_str(&self.0.join("\n"))
-    }
-}
-
 /// Reads the files and injects their documents. Nothing is printed if one of them cannot be read, so that a
 /// pipe to `kubectl apply` applies all or nothing.
-pub fn run(settings: &Inject) -> Result<Printed, Unreadable> {
+///
+/// # Errors
+/// A line for each file or document that cannot be read.
+pub fn run(settings: &Inject) -> Result<Printed, String> {
     let (documents, mut unreadable) = files::read_all(&settings.files);
     let mut remarks = Vec::new();
     let resolv_conf = settings.common.resolv_conf().unwrap_or_else(|why| {
@@ -66,13 +58,13 @@ pub fn run(settings: &Inject) -> Result<Printed, Unreadable> {
         }
     }
     if !unreadable.is_empty() {
-        return Err(Unreadable(unreadable));
+        return Err(unreadable.join("\n"));
     }
     let documents = match settings.output {
         Output::Yaml => as_yaml(&results),
         Output::Json => as_json(results),
     };
-    Ok(Printed { documents: documents.map_err(|error| Unreadable(vec![error]))?, remarks: injector.remarks })
+    Ok(Printed { documents: documents?, remarks: injector.remarks })
 }
 
 /// A document after injection, with its original text, if known.

@@ -69,7 +69,7 @@ async fn failed_renewal_keeps_the_current_certificate() {
     let (api, now) = (ApiServer::start().await, SystemTime::now());
     let identity = Identity::make(&names(), now).expect("makes");
     api.put_secret(&identity.parts());
-    api.refuse_writes();
+    api.objects().is_read_only = true;
     assert_eq!(ensured(&manager(&api), now + Duration::from_hours(61 * 24), None).await, identity);
     assert_eq!(api.written(SECRET), 0);
 }
@@ -95,10 +95,10 @@ async fn ca_is_written_to_service_webhooks_only_if_it_differs() {
 async fn conflicting_ca_write_is_retried() {
     let api = ApiServer::start().await;
     api.put(CONFIGURATION, configuration());
-    api.overtake_next(2);
+    api.objects().to_overtake = 2;
     assert!(manager(&api).publish_ca("a CA").await.expect("publishes"));
     assert_eq!(api.written(CONFIGURATION), 1);
-    api.overtake_next(usize::MAX);
+    api.objects().to_overtake = usize::MAX;
     let error = manager(&api).publish_ca("another CA").await.expect_err("there is an end to it");
     assert!(matches!(error, Error::NoAgreement), "{error}");
 }
@@ -127,7 +127,7 @@ async fn ca_is_left_to_cert_manager_cainjector() {
 #[tokio::test]
 async fn a_failing_api_server_is_an_error_that_says_what_failed() {
     let api = ApiServer::start().await;
-    api.fail_next(1);
+    api.objects().to_fail = 1;
     let error = manager(&api).ensure_certificate(SystemTime::now(), None).await.expect_err("fails");
     assert!(matches!(error, Error::Kube { what: "read the Secret", .. }), "{error}");
 }
@@ -137,13 +137,14 @@ async fn controller_is_ready_once_the_ca_is_published() {
     let api = ApiServer::start().await;
     api.put(CONFIGURATION, configuration());
     api.put_secret(&BTreeMap::new());
-    api.fail_next(2);
+    api.objects().to_fail = 2;
     let readiness = Readiness::default();
     let task = tokio::spawn(manager(&api).run(readiness.latch("certificate")));
-    eventually("a call fails", || api.failed() == 1);
+    eventually("a call fails", || api.objects().failed == 1);
     assert_eq!(readiness.check(), Err("not ready: certificate\n".to_owned()));
     eventually("it is ready", || readiness.check().is_ok());
-    assert_eq!((api.failed(), api.written(CONFIGURATION)), (2, 1), "the CA is written");
+    assert_eq!(api.objects().failed, 2);
+    assert_eq!(api.written(CONFIGURATION), 1, "the CA is written");
     task.abort();
 }
 
@@ -153,8 +154,7 @@ async fn controller_has_probes_but_no_metrics_and_ends_on_sigterm() {
     let api = ApiServer::start().await;
     api.put(CONFIGURATION, configuration());
     api.put_secret(&BTreeMap::new());
-    let kubeconfig = tempfile::NamedTempFile::new().expect("a file");
-    std::fs::write(&kubeconfig, api.kubeconfig()).expect("writes");
+    let kubeconfig = api.kubeconfig();
     let kubeconfig = kubeconfig.path().to_str().expect("UTF-8");
     let names = ["--certificate-secret", "certificate", "--webhook-configuration", "webhook"];
     let mut controller = Webhook::cert_controller(&[&["--kubeconfig", kubeconfig][..], &names].concat());

@@ -1,21 +1,13 @@
 //! Every review is answered, even an invalid one.
 
 use super::*;
-use crate::review::cluster_state::Tier;
+use crate::review::cluster_state::ClusterFlags;
 use crate::review::outcome::Outcome;
 use podlocal_settings::table;
 
 fn cluster() -> Cluster {
-    Cluster {
-        dns: vec!["10.96.0.10:53".parse().expect("valid")],
-        domain: podlocal_settings::Settings::defaults().cluster_domain,
-        extra_search: Vec::new(),
-        version: None,
-        serves_impossible_names: false,
-        admits_namespaces: true,
-        shared_tier: Tier::default(),
-        limits: crate::review::limits::Limits::default(),
-    }
+    let flags = ClusterFlags { dns: vec![([10, 96, 0, 10], 53).into()], ..ClusterFlags::default() };
+    Cluster::new(&flags, "")
 }
 
 fn answer(body: &[u8]) -> (Value, ReviewOutcome) {

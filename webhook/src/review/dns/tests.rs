@@ -4,29 +4,11 @@ use podlocal_settings::table::Setting;
 
 use super::*;
 use crate::review::annotations;
-use crate::review::cluster_state::Tier;
+use crate::review::cluster_state::{ClusterFlags, Tier};
 
 fn cluster() -> Cluster {
-    Cluster {
-        dns: vec!["10.96.0.10:53".parse().expect("valid")],
-        domain: podlocal_settings::Settings::defaults().cluster_domain,
-        extra_search: vec!["corp.example".to_owned()],
-        version: None,
-        serves_impossible_names: false,
-        admits_namespaces: true,
-        shared_tier: Tier::default(),
-        limits: crate::review::limits::Limits::default(),
-    }
-}
-
-fn configured(base: Base, own: &Value, annotated: &Value) -> Result<Dns, Skip> {
-    configure(
-        base,
-        own,
-        "web",
-        &cluster(),
-        &annotations::read(annotated.as_object(), None, &Vec::new(), "cluster.local"),
-    )
+    let flags = ClusterFlags { dns: vec![([10, 96, 0, 10], 53).into()], ..ClusterFlags::default() };
+    Cluster::new(&flags, "")
 }
 
 #[test]
@@ -48,9 +30,11 @@ fn servers_that_may_know_other_names_than_the_clusters_dns_are_a_backup() {
     ] {
         let annotations: Value =
             annotated.iter().map(|(setting, text)| (setting.annotation(), json!(text))).collect();
-        let dns = configured(base, &json!({"nameservers": own}), &annotations).expect("fits");
+        let read = annotations::read(annotations.as_object(), None, &Vec::new(), "cluster.local");
+        let own = json!({"nameservers": own});
+        let dns = configure(base, &own, "web", &cluster(), &read).expect("fits");
         let found = (addresses(&dns.upstream), addresses(&dns.backup_upstream));
-        assert_eq!(found, (expected.0.to_owned(), expected.1.to_owned()), "{base:?} {own:?} {annotated:?}");
+        assert_eq!(found, (expected.0.to_owned(), expected.1.to_owned()), "{base:?} {own} {annotated:?}");
     }
 }
 
