@@ -27,7 +27,7 @@ const CERT_CONTROLLER: &str = "podlocal-dns-cert-controller";
 /// The label of the pods of the shared tier in the manifests.
 const TIER_LABEL: &str = "app.kubernetes.io/component=shared-tier";
 
-/// What is known of an installation.
+/// An installation, as far as the user may read it.
 #[derive(Debug)]
 pub(crate) struct Installation {
     /// The state of each item.
