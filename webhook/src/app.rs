@@ -13,14 +13,14 @@ use tokio::sync::watch;
 
 use crate::certificates::identity::{self, Identity};
 use crate::certificates::tls::{self, ServingCertificate};
-use crate::certificates::tls_files::{self, TlsFiles};
+use crate::certificates::tls_files;
 use crate::cluster::events::{self, Callers, Events};
 use crate::cluster::namespaces::Namespaces;
 use crate::cluster::{discovery, dns_checks, limit_ranges, tier};
-use crate::config::Serve;
+use crate::config::{Common, Serve};
 use crate::metrics::Metrics;
 use crate::review::cluster_state::Cluster;
-use crate::review::mutate::Policy;
+use crate::review::dns::addresses;
 use crate::server::{self, Context, Draining};
 use crate::shutdown::Signals;
 
@@ -41,191 +41,156 @@ pub enum ShutdownResult {
     Interrupted,
 }
 
-/// The bound program, not yet running.
-#[derive(Debug)]
-pub struct App {
-    reviews: TcpListener,
-    admin: TcpListener,
-    served: Arc<ServingCertificate>,
-    tls: RustlsConfig,
-    policy: Policy,
-    metrics: Arc<Metrics>,
-    cluster: Arc<watch::Sender<Cluster>>,
-    known: watch::Receiver<Cluster>,
-    readiness: Readiness,
-    settings: Serve,
-    signals: Signals,
+/// Serves until the first signal, then drains. The addresses are bound first, so that a conflict is reported
+/// at startup.
+pub async fn run(settings: Serve) -> Result<ShutdownResult, StartError> {
+    let mut signals = Signals::listen().map_err(StartError::Signals)?;
+    let reviews = bind("--listen", settings.listen, 8443)?;
+    let admin = bind("--admin-listen", settings.admin_listen, 8080)?;
+    let cluster = initial_state(&settings.common);
+    log_startup(&reviews, &admin, &cluster);
+    let cluster = Arc::new(watch::Sender::new(cluster));
+    let (metrics, readiness) = (Arc::new(Metrics::default()), Readiness::default());
+    let client = client(settings.kubeconfig.as_deref()).await?;
+    let served = Arc::new(ServingCertificate::default());
+    let tls = match (load_certificate(&settings, &served, &metrics), tls_config(&settings, &served, &metrics))
+    {
+        (Err(first), Err(second)) => return Err(StartError::Both(first.into(), second.into())),
+        (loaded, tls) => loaded.and(tls)?,
+    };
+    let (namespaces, events) = start_watches(client, &settings, &cluster, &readiness, &metrics);
+    tokio::spawn(tier::export_metric(cluster.subscribe(), metrics.clone()));
+    let policy = settings.common.policy();
+    let context = Context::new(cluster.subscribe(), policy, namespaces, events, metrics.clone());
+
+    let handle = Handle::new();
+    let draining = Draining::default();
+    let router = server::reviews(Arc::new(context), draining.clone());
+    let mut serving = tokio::spawn(server::serve_tls(reviews, tls, router, metrics.clone(), handle.clone()));
+    let router = server::admin(readiness.clone(), metrics.clone());
+    tokio::spawn(server::serve_plain(admin, router, metrics, Handle::new()));
+
+    let signal = tokio::select! {
+        signal = signals.next() => signal,
+        result = &mut serving => {
+            let result = result.unwrap_or_else(|panic| Err(std::io::Error::other(panic)));
+            return Err(StartError::Serve(result.err().unwrap_or_else(|| std::io::Error::other("the server task ended"))));
+        }
+    };
+    tracing::info!(signal, "draining");
+    // The pod is not ready from here on; the endpoints of the Service follow a moment later.
+    let _not_ready = readiness.latch("draining");
+    draining.begin();
+    let drained = async {
+        tokio::time::sleep(settings.shutdown_delay).await;
+        handle.graceful_shutdown(Some(DRAIN_DEADLINE));
+        let _ = serving.await;
+    };
+    tokio::select! {
+        () = drained => Ok(ShutdownResult::Drained),
+        signal = signals.next() => {
+            tracing::warn!(signal, "a second signal interrupted the drain");
+            Ok(ShutdownResult::Interrupted)
+        }
+    }
 }
 
-impl App {
-    /// Binds the addresses, so that a conflict is reported at startup and the bound addresses are known.
-    pub fn bind(settings: Serve) -> Result<Self, StartError> {
-        let signals = Signals::listen().map_err(StartError::Signals)?;
-        let reviews = bind("--listen", settings.listen, 8443)?;
-        let admin = bind("--admin-listen", settings.admin_listen, 8080)?;
+/// What the flags and the webhook's own resolv.conf say about the cluster.
+fn initial_state(common: &Common) -> Cluster {
+    let resolv_conf = common.resolv_conf().unwrap_or_else(|why| {
+        tracing::warn!("{why}");
+        String::new()
+    });
+    Cluster::new(&common.cluster(), &resolv_conf)
+}
 
-        let common = &settings.common;
-        let resolv_conf = common.resolv_conf().unwrap_or_else(|why| {
-            tracing::warn!("{why}");
-            String::new()
-        });
-        let (cluster, known) = watch::channel(Cluster::new(&common.cluster(), &resolv_conf));
-        let served = Arc::new(ServingCertificate::default());
-        let policy = Policy { image: common.image.clone(), defaults: common.defaults.clone() };
-        let metrics = Arc::new(Metrics::default());
-        let tls = RustlsConfig::from_config(Arc::new(tls::server_config(served.clone(), None)?));
-        Ok(Self {
-            reviews,
-            admin,
-            tls,
-            served,
-            policy,
-            known,
-            metrics,
-            cluster: Arc::new(cluster),
-            readiness: Readiness::default(),
-            settings,
-            signals,
-        })
+fn log_startup(reviews: &TcpListener, admin: &TcpListener, cluster: &Cluster) {
+    let address = |listener: &TcpListener| {
+        listener.local_addr().map_or_else(|error| error.to_string(), |address| address.to_string())
+    };
+    tracing::info!(address = address(reviews), "serving admission reviews");
+    tracing::info!(address = address(admin), "serving health and metrics");
+    let Cluster { dns, domain, extra_search, shared_tier, .. } = cluster;
+    if dns.is_empty() {
+        tracing::warn!("address of cluster DNS unknown: no pod is injected; set --cluster-dns");
     }
-
-    /// Serves until the first signal, then drains.
-    pub async fn run(mut self) -> Result<ShutdownResult, StartError> {
-        self.log_startup();
-        let client = client(self.settings.kubeconfig.as_deref()).await?;
-        match (self.load_certificate(), self.verify_clients()) {
-            (Err(first), Err(second)) => return Err(StartError::Both(first.into(), second.into())),
-            (certified, verified) => certified.and(verified)?,
-        }
-        let (namespaces, events) = self.start_watches(client);
-        tokio::spawn(tier::export_metric(self.known.clone(), self.metrics.clone()));
-        let metrics = self.metrics;
-        let context = Context::new(self.known, self.policy, namespaces, events, metrics.clone());
-
-        let (reviews, admin) = (Handle::new(), Handle::new());
-        let draining = Draining::default();
-        let router = server::reviews(Arc::new(context), draining.clone());
-        let serve = server::serve_tls(self.reviews, self.tls, router, metrics.clone(), reviews.clone());
-        let mut reviews_task = tokio::spawn(serve);
-        let router = server::admin(self.readiness.clone(), metrics.clone());
-        tokio::spawn(server::serve_plain(self.admin, router, metrics, admin));
-
-        let signal = tokio::select! {
-            signal = self.signals.next() => signal,
-            result = &mut reviews_task => {
-                let result = result.unwrap_or_else(|panic| Err(std::io::Error::other(panic)));
-                return Err(StartError::Serve(result.err().unwrap_or_else(|| std::io::Error::other("the server task ended"))));
-            }
-        };
-        tracing::info!(signal, "draining");
-        // The pod is not ready from here on; the endpoints of the Service follow a moment later.
-        let _not_ready = self.readiness.latch("draining");
-        draining.begin();
-        let drained = async {
-            tokio::time::sleep(self.settings.shutdown_delay).await;
-            reviews.graceful_shutdown(Some(DRAIN_DEADLINE));
-            let _ = reviews_task.await;
-        };
-        tokio::select! {
-            () = drained => Ok(ShutdownResult::Drained),
-            signal = self.signals.next() => {
-                tracing::warn!(signal, "a second signal interrupted the drain");
-                Ok(ShutdownResult::Interrupted)
-            }
-        }
-    }
-
-    fn log_startup(&self) {
-        let address = |listener: &TcpListener| {
-            listener.local_addr().map_or_else(|error| error.to_string(), |address| address.to_string())
-        };
-        tracing::info!(address = address(&self.reviews), "serving admission reviews");
-        tracing::info!(address = address(&self.admin), "serving health and metrics");
-        let cluster = self.cluster.borrow();
-        if cluster.dns.is_empty() {
-            tracing::warn!("address of cluster DNS unknown: no pod is injected; set --cluster-dns");
-        }
-        let Cluster { dns, domain, extra_search, shared_tier, .. } = &*cluster;
+    tracing::info!(dns = addresses(dns), domain = domain.as_str(), ?extra_search, "cluster settings");
+    if !shared_tier.addresses.is_empty() {
         tracing::info!(
-            dns = crate::review::dns::addresses(dns),
-            domain = domain.as_str(),
-            ?extra_search,
-            "cluster settings"
+            addresses = addresses(&shared_tier.addresses),
+            "using the shared tier of --shared-tier"
         );
-        if !shared_tier.addresses.is_empty() {
-            tracing::info!(
-                addresses = crate::review::dns::addresses(&shared_tier.addresses),
-                "using the shared tier of --shared-tier"
-            );
-        }
     }
+}
 
-    /// Starts the tasks that observe the cluster: its DNS, and its API server if there is one.
-    fn start_watches(&self, client: Option<kube::Client>) -> (Namespaces, Events) {
-        tokio::spawn(dns_checks::run(self.cluster.clone(), self.metrics.clone(), dns_checks::INTERVAL));
-        let Some(client) = client else {
-            return (Namespaces::default(), Events::none(self.metrics.clone()));
-        };
-        tokio::spawn(discovery::poll_version(client.clone(), self.cluster.clone(), self.metrics.clone()));
-        // An operator who sets the addresses does not want the Service to be looked up.
-        if self.settings.common.cluster().shared_tier.is_empty() {
-            let latch = self.readiness.latch("shared tier");
-            tokio::spawn(tier::watch_services(
-                client.clone(),
-                self.cluster.clone(),
-                self.metrics.clone(),
-                latch,
-            ));
-        }
-        let latch = self.readiness.latch("limit ranges");
-        tokio::spawn(limit_ranges::watch_limit_ranges(
-            client.clone(),
-            self.cluster.clone(),
-            self.metrics.clone(),
-            latch,
-        ));
-        let namespaces =
-            Namespaces::watch(client.clone(), self.metrics.clone(), self.readiness.latch("namespaces"));
-        let callers =
-            if self.settings.client_ca_file.is_some() { Callers::Authenticated } else { Callers::Anyone };
-        (namespaces, Events::start(client, callers, self.metrics.clone(), events::BATCH_INTERVAL))
+/// Starts the tasks that observe the cluster: its DNS, and its API server if there is one.
+fn start_watches(
+    client: Option<kube::Client>,
+    settings: &Serve,
+    cluster: &Arc<watch::Sender<Cluster>>,
+    readiness: &Readiness,
+    metrics: &Arc<Metrics>,
+) -> (Namespaces, Events) {
+    let shared = || (cluster.clone(), metrics.clone());
+    tokio::spawn(dns_checks::run(cluster.clone(), metrics.clone(), dns_checks::INTERVAL));
+    let Some(client) = client else {
+        return (Namespaces::default(), Events::none(metrics.clone()));
+    };
+    let (state, counts) = shared();
+    tokio::spawn(discovery::poll_version(client.clone(), state, counts));
+    // An operator who sets the addresses does not want the Service to be looked up.
+    if settings.common.cluster().shared_tier.is_empty() {
+        let (state, counts) = shared();
+        tokio::spawn(tier::watch_services(client.clone(), state, counts, readiness.latch("shared tier")));
     }
+    let (state, counts) = shared();
+    let latch = readiness.latch("limit ranges");
+    tokio::spawn(limit_ranges::watch_limit_ranges(client.clone(), state, counts, latch));
+    let namespaces = Namespaces::watch(client.clone(), metrics.clone(), readiness.latch("namespaces"));
+    let callers = if settings.client_ca_file.is_some() { Callers::Authenticated } else { Callers::Anyone };
+    (namespaces, Events::start(client, callers, metrics.clone(), events::BATCH_INTERVAL))
+}
 
-    /// Verifies client certificates if a client CA is set.
-    fn verify_clients(&self) -> Result<(), StartError> {
-        let Some(client_ca) = self.settings.client_ca() else { return Ok(()) };
-        let (verifier, pem) = client_ca.read()?;
-        self.tls.reload_from_config(Arc::new(tls::server_config(self.served.clone(), Some(verifier))?));
-        let (served, config, metrics) = (self.served.clone(), self.tls.clone(), self.metrics.clone());
-        tokio::spawn(client_ca.reload_on_change(pem, served, config, metrics, tls_files::INTERVAL));
-        Ok(())
+/// The configuration of TLS, which verifies client certificates if a client CA is set.
+fn tls_config(
+    settings: &Serve,
+    served: &Arc<ServingCertificate>,
+    metrics: &Arc<Metrics>,
+) -> Result<RustlsConfig, StartError> {
+    let tls = RustlsConfig::from_config(Arc::new(tls::server_config(served.clone(), None)?));
+    if let Some(client_ca) = settings.client_ca() {
+        let applied = client_ca.apply(served.clone(), tls.clone(), metrics.clone());
+        applied.map_err(StartError::ClientCa)?;
     }
+    Ok(tls)
+}
 
-    /// Serves the certificate of the files, or a self-made one that is never renewed, for tests outside of a
-    /// cluster.
-    fn load_certificate(&self) -> Result<(), StartError> {
-        let metrics = self.metrics.clone();
-        if let Some((certificate, key)) = self.settings.tls_files() {
-            let files = TlsFiles::load(&certificate, &key, &self.served, &metrics)?;
-            tokio::spawn(files.reload_on_change(self.served.clone(), metrics, tls_files::INTERVAL));
-            return Ok(());
-        }
-        if in_cluster() {
-            tracing::warn!(
-                "serving a self-made certificate, which the API server does not trust; set --tls-cert and --tls-key"
-            );
-        }
-        let now = SystemTime::now();
-        let identity = Identity::make(&self.settings.dns_names, now)?;
-        let usable = identity.usable(&self.settings.dns_names, now).map_err(identity::MakeError::from)?;
-        metrics.certificate_expiry.set(usable.expires as f64);
-        self.served.replace(usable.key);
-        if let Some(file) = &self.settings.ca_out {
-            let failed = |source| StartError::File { file: file.display().to_string(), source };
-            std::fs::write(file, &identity.ca).map_err(failed)?;
-        }
-        Ok(())
+/// Serves the certificate of the files, or a self-made one that is never renewed, for tests outside of a
+/// cluster.
+fn load_certificate(
+    settings: &Serve,
+    served: &Arc<ServingCertificate>,
+    metrics: &Arc<Metrics>,
+) -> Result<(), StartError> {
+    if let Some((certificate, key)) = settings.tls_files() {
+        let loaded = tls_files::serve(certificate, key, served.clone(), metrics.clone());
+        return loaded.map_err(StartError::Certificate);
     }
+    if in_cluster() {
+        tracing::warn!(
+            "serving a self-made certificate, which the API server does not trust; set --tls-cert and --tls-key"
+        );
+    }
+    let now = SystemTime::now();
+    let identity = Identity::make(&settings.dns_names, now)?;
+    let usable = identity.usable(&settings.dns_names, now).map_err(identity::MakeError::from)?;
+    metrics.certificate_expiry.set(usable.expires as f64);
+    served.replace(usable.key);
+    if let Some(file) = &settings.ca_out {
+        let failed = |source| StartError::File { file: file.display().to_string(), source };
+        std::fs::write(file, &identity.ca).map_err(failed)?;
+    }
+    Ok(())
 }
 
 /// Binds the address that `flag` sets, or `port` on every address.

@@ -3,8 +3,9 @@
 //! ```text
 //!   identity      a CA and a serving certificate: create, renew, check; the truth table of renewal
 //!   manager       keeps an identity in a Secret, and its CA in the webhook configuration
-//!   tls_files     the serving certificate from files, reloaded when they change
-//!   client_ca     the CA of the clients from a file, reloaded when it changes
+//!   client_ca     the CA of the clients, from a file
+//!   tls_files     the serving certificate, from files
+//!   reload        files that are used again whenever they change
 //!   tls           the certificate for handshakes, replaced without a restart
 //! ```
 //!
@@ -13,5 +14,6 @@
 pub(crate) mod client_ca;
 pub mod identity;
 pub mod manager;
+pub(crate) mod reload;
 pub mod tls;
-pub mod tls_files;
+pub(crate) mod tls_files;

@@ -3,7 +3,7 @@
 //!
 //! ```text
 //!   files | live -> ledger -> assess -> selectors, crate::review::mutate   one pod of each workload
-//!           live -> facts -> installation                          is the webhook installed and healthy?
+//!           live -> installation -> webhook_settings               is the webhook installed and healthy?
 //!                            assess -> diff, estimate              what changes, and what a lookup costs
 //!   report -> text | json
 //! ```
@@ -15,7 +15,6 @@ pub mod api;
 mod assess;
 mod diff;
 pub mod estimate;
-mod facts;
 mod files;
 mod finding;
 mod installation;
@@ -31,6 +30,7 @@ mod selectors;
 mod templates;
 pub mod text;
 mod tier_usage;
+mod webhook_settings;
 mod workload;
 
 use crate::config::Check;

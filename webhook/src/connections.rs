@@ -5,13 +5,10 @@
 //! server arrives within milliseconds, so it is never that one.
 
 use std::collections::{BTreeMap, HashMap};
-use std::net::{IpAddr, SocketAddr};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::net::{IpAddr, Shutdown, SocketAddr, TcpStream};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::task::Context;
 use std::time::{Duration, Instant};
 
-use futures_util::task::AtomicWaker;
 use tokio::sync::Notify;
 
 use crate::metrics::{Closed, Metrics};
@@ -54,7 +51,6 @@ pub(crate) struct Connections {
 #[derive(Debug)]
 pub(crate) struct ConnectionSlot {
     id: u64,
-    close_signal: Arc<CloseSignal>,
     connections: Arc<Connections>,
 }
 
@@ -65,13 +61,6 @@ pub(crate) struct HeldBytes<'a>(&'a ConnectionSlot);
 /// The connection was evicted to release its bytes.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Evicted;
-
-/// Signals a connection that it is evicted.
-#[derive(Debug, Default)]
-pub(crate) struct CloseSignal {
-    is_closed: AtomicBool,
-    waker: AtomicWaker,
-}
 
 #[derive(Debug)]
 struct Table {
@@ -88,7 +77,8 @@ struct Entry {
     /// The time of the last change of state.
     since: Instant,
     bytes: usize,
-    close_signal: Arc<CloseSignal>,
+    /// A second descriptor of its socket, with which it is shut down; `None` in tests.
+    socket: Option<TcpStream>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -101,10 +91,10 @@ enum State {
     Evicted,
 }
 
-/// The result of a request for a connection or for bytes.
+/// The result of a request for bytes.
 #[derive(Debug, PartialEq, Eq)]
-enum Grant<T> {
-    Granted(T),
+enum Grant {
+    Granted,
     /// Others will release some soon; this many were evicted.
     Wait(usize),
     /// The requesting connection itself is evicted.
@@ -117,18 +107,20 @@ impl Connections {
         Arc::new(Self { table: Mutex::new(table), changed: Notify::new(), metrics })
     }
 
-    /// Waits until a connection of `source` is admitted.
-    pub(crate) async fn admit(self: &Arc<Self>, source: IpAddr) -> ConnectionSlot {
-        let (id, close_signal) = loop {
+    /// Waits until a connection of `source` is admitted; `socket` shuts it down.
+    pub(crate) async fn admit(
+        self: &Arc<Self>,
+        source: IpAddr,
+        mut socket: Option<TcpStream>,
+    ) -> ConnectionSlot {
+        loop {
             let changed = self.changed.notified();
-            match self.table().admit(source, Instant::now()) {
-                Grant::Granted(found) => break found,
-                Grant::Wait(evicted) => self.record_evictions(Closed::TooManyConnections, evicted),
-                Grant::Evicted => {}
+            match self.table().admit(source, &mut socket, Instant::now()) {
+                Ok(id) => return ConnectionSlot { id, connections: self.clone() },
+                Err(evicted) => self.record_evictions(Closed::TooManyConnections, evicted),
             }
             changed.await;
-        };
-        ConnectionSlot { id, close_signal, connections: self.clone() }
+        }
     }
 
     fn record_evictions(&self, why: Closed, evicted: usize) {
@@ -148,10 +140,6 @@ impl ConnectionSlot {
     pub(crate) fn begin_request(&self) -> HeldBytes<'_> {
         self.set(State::Incomplete);
         HeldBytes(self)
-    }
-
-    pub(crate) fn close_signal(&self) -> &CloseSignal {
-        &self.close_signal
     }
 
     fn set(&self, state: State) {
@@ -177,7 +165,7 @@ impl HeldBytes<'_> {
             let changed = connections.changed.notified();
             let grant = connections.table().grow(self.0.id, bytes, Instant::now());
             match grant {
-                Grant::Granted(()) => return Ok(()),
+                Grant::Granted => return Ok(()),
                 Grant::Wait(evicted) => connections.record_evictions(Closed::TooManyBytes, evicted),
                 Grant::Evicted => {
                     connections.record_evictions(Closed::TooManyBytes, 1);
@@ -207,36 +195,20 @@ impl Drop for HeldBytes<'_> {
     }
 }
 
-impl CloseSignal {
-    fn close(&self) {
-        self.is_closed.store(true, Ordering::Release);
-        self.waker.wake();
-    }
-
-    /// Whether the connection must close; wakes the task of the connection when it must.
-    fn is_closed(&self, context: &Context<'_>) -> bool {
-        self.waker.register(context.waker());
-        self.is_closed.load(Ordering::Acquire)
-    }
-}
-
 impl Table {
     /// Admits a connection. At the limit, the source with the most connections loses the one that has been
-    /// incomplete for the longest time, so that other sources are not affected.
-    fn admit(&mut self, source: IpAddr, now: Instant) -> Grant<(u64, Arc<CloseSignal>)> {
+    /// incomplete for the longest time, so that other sources are not affected. `Err`: a connection will end
+    /// soon; this many were evicted.
+    fn admit(&mut self, source: IpAddr, socket: &mut Option<TcpStream>, now: Instant) -> Result<u64, usize> {
         if self.entries.len() < self.limits.connections {
-            let (id, close_signal) = (self.next, Arc::<CloseSignal>::default());
-            let state = State::Incomplete;
-            self.entries.insert(
-                id,
-                Entry { source, state, since: now, bytes: 0, close_signal: close_signal.clone() },
-            );
+            let (id, state) = (self.next, State::Incomplete);
+            self.entries.insert(id, Entry { source, state, since: now, bytes: 0, socket: socket.take() });
             self.next += 1;
-            return Grant::Granted((id, close_signal));
+            return Ok(id);
         }
         let staying = || self.entries.iter().filter(|(_, entry)| entry.state != State::Evicted);
         if staying().count() < self.limits.connections {
-            return Grant::Wait(0);
+            return Err(0);
         }
         let mut of_source = HashMap::new();
         for (_, entry) in staying() {
@@ -245,26 +217,22 @@ impl Table {
         let unfinished = staying().filter(|(_, entry)| entry.state == State::Incomplete);
         let first = unfinished
             .min_by_key(|(_, entry)| (std::cmp::Reverse(of_source.get(&entry.source).copied()), entry.since));
-        match first.map(|(id, _)| *id) {
-            Some(id) => {
-                self.evict(id);
-                Grant::Wait(1)
-            }
-            None => Grant::Wait(0),
-        }
+        let Some(first) = first.map(|(id, _)| *id) else { return Err(0) };
+        self.evict(first);
+        Err(1)
     }
 
     /// Grants more bytes to a request. At the limit, the requests that have been incomplete for the longest
     /// time are evicted until there are enough bytes; for a request that is not small, only those whose grace
     /// period is over.
-    fn grow(&mut self, id: u64, bytes: usize, now: Instant) -> Grant<()> {
+    fn grow(&mut self, id: u64, bytes: usize, now: Instant) -> Grant {
         let Some(entry) = self.entries.get_mut(&id).filter(|entry| entry.state != State::Evicted) else {
             return Grant::Evicted;
         };
         if self.bytes + bytes <= self.limits.bytes {
             self.bytes += bytes;
             entry.bytes += bytes;
-            return Grant::Granted(());
+            return Grant::Granted;
         }
         let grace = if entry.bytes + bytes <= SMALL_REQUEST { Duration::ZERO } else { GRACE_PERIOD };
         let mut evicted = 0;
@@ -304,10 +272,13 @@ impl Table {
         }
     }
 
+    /// Shuts the socket of a connection down: its task reads the end and fails to write, whatever it waits
+    /// for, and ends.
     fn evict(&mut self, id: u64) {
         if let Some(entry) = self.entries.get_mut(&id) {
             entry.state = State::Evicted;
-            entry.close_signal.close();
+            // A connection that the client has closed needs no shutdown.
+            let _ = entry.socket.take().map(|socket| socket.shutdown(Shutdown::Both));
         }
     }
 

@@ -4,7 +4,8 @@
 //!   files               the text of a file, or of standard input
 //!   split               the text -> its documents, each with its own text
 //!   yaml                documents <-> JSON values
-//!   kinds               where the pod templates of a kind are
+//!   kinds               kinds that create pods
+//!   pod_templates       the pod templates in an object of any kind
 //!   misplaced_metadata  labels and annotations that have no effect where they are
 //! ```
 //!
@@ -13,5 +14,6 @@
 pub(crate) mod files;
 pub(crate) mod kinds;
 pub(crate) mod misplaced_metadata;
+pub(crate) mod pod_templates;
 pub(crate) mod split;
 pub mod yaml;

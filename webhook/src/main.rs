@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use podlocal_telemetry::log;
 use podlocal_webhook::app::cert_controller;
-use podlocal_webhook::app::{App, ShutdownResult, StartError};
+use podlocal_webhook::app::{self, ShutdownResult, StartError};
 use podlocal_webhook::config::{self, CertController, Check, Command, Inject, ParseError, Serve};
 use podlocal_webhook::{check, offline};
 
@@ -51,7 +51,7 @@ fn serve(settings: Serve) -> ExitCode {
         .enable_all()
         .build()
         .map_err(StartError::Runtime)
-        .and_then(|runtime| runtime.block_on(async { App::bind(settings)?.run().await }));
+        .and_then(|runtime| runtime.block_on(app::run(settings)));
     match ended {
         Ok(ShutdownResult::Drained) => ExitCode::SUCCESS,
         Ok(ShutdownResult::Interrupted) => ExitCode::from(EXIT_INTERRUPTED),

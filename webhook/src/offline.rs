@@ -6,7 +6,6 @@
 //! annotations of a namespace among them are the defaults for its pods.
 
 use std::collections::BTreeMap;
-use std::fmt;
 
 use serde_json::{Map, Value, json};
 
@@ -14,6 +13,7 @@ use crate::config::{Inject, Output};
 use crate::documents::files;
 use crate::documents::kinds::{self, PodSource, pod_path};
 use crate::documents::misplaced_metadata::find_misplaced;
+use crate::documents::pod_templates::{self, PodTemplate};
 use crate::documents::split::{Document, Text};
 use crate::documents::yaml;
 use crate::review::cluster_state::Cluster;
@@ -31,19 +31,12 @@ pub struct Printed {
     pub remarks: Vec<String>,
 }
 
-/// Every file or document that cannot be read, one line each.
-#[derive(Debug, thiserror::Error)]
-pub struct Unreadable(Vec<String>);
-
-impl fmt::Display for Unreadable {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.write_str(&self.0.join("\n"))
-    }
-}
-
 /// Reads the files and injects their documents. Nothing is printed if one of them cannot be read, so that a
 /// pipe to `kubectl apply` applies all or nothing.
-pub fn run(settings: &Inject) -> Result<Printed, Unreadable> {
+///
+/// # Errors
+/// A line for each file or document that cannot be read.
+pub fn run(settings: &Inject) -> Result<Printed, String> {
     let (documents, mut unreadable) = files::read_all(&settings.files);
     let mut remarks = Vec::new();
     let resolv_conf = settings.common.resolv_conf().unwrap_or_else(|why| {
@@ -52,7 +45,7 @@ pub fn run(settings: &Inject) -> Result<Printed, Unreadable> {
     });
     let mut injector = Injector {
         cluster: Cluster::new(&settings.common.cluster(), &resolv_conf),
-        policy: Policy { image: settings.common.image.clone(), defaults: settings.common.defaults.clone() },
+        policy: settings.common.policy(),
         namespace: &settings.namespace,
         annotations: documents.iter().filter_map(|(_, document)| of_namespace(document)).collect(),
         remarks,
@@ -65,13 +58,13 @@ pub fn run(settings: &Inject) -> Result<Printed, Unreadable> {
         }
     }
     if !unreadable.is_empty() {
-        return Err(Unreadable(unreadable));
+        return Err(unreadable.join("\n"));
     }
     let documents = match settings.output {
         Output::Yaml => as_yaml(&results),
         Output::Json => as_json(results),
     };
-    Ok(Printed { documents: documents.map_err(|error| Unreadable(vec![error]))?, remarks: injector.remarks })
+    Ok(Printed { documents: documents?, remarks: injector.remarks })
 }
 
 /// A document after injection, with its original text, if known.
@@ -170,9 +163,14 @@ impl Injector<'_> {
             return self.template(object, path, &namespace, &place);
         }
         let why = match kinds::pod_source(version, kind) {
-            Some(PodSource::Templates(patterns)) => {
-                return kinds::pointers(object, patterns).iter().try_for_each(|path| {
-                    self.template(object, path, &namespace, &format!("{place}, {}", &path[1..]))
+            Some(PodSource::Templates) => {
+                let templates = pod_templates::find(object);
+                if templates.is_empty() {
+                    let skipped = done(Outcome::Skipped(Skip::NoContainers));
+                    self.remarks.push(format!("{place}: {skipped}"));
+                }
+                return templates.iter().try_for_each(|PodTemplate { pointer, .. }| {
+                    self.template(object, pointer, &namespace, &format!("{place}, {}", &pointer[1..]))
                 });
             }
             Some(PodSource::NoTemplate(why)) => why,

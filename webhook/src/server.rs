@@ -253,7 +253,7 @@ pub(crate) async fn serve_plain(
     handle: Handle<Peer>,
 ) -> std::io::Result<()> {
     let server = server(listener, Connections::new(ADMIN, metrics), handle);
-    server.serve(router.into_make_service()).await
+    server.serve(router.into_make_service_with_connect_info::<Peer>()).await
 }
 
 /// A server with a limited number of connections, each with limited time and memory.

@@ -4,49 +4,25 @@ mod common;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, SystemTime};
 
 use base64::Engine as _;
-use common::Webhook;
 use common::api_server::{ApiServer, CONFIGURATION, SECRET};
+use common::{Webhook, eventually};
 use nix::sys::signal::Signal;
 use podlocal_telemetry::Readiness;
-use podlocal_webhook::certificates::identity::Identity;
+use podlocal_webhook::certificates::identity::{Identity, Step};
 use podlocal_webhook::certificates::manager::{CertificateManager, Error};
 use podlocal_webhook::cluster::discovery;
 use podlocal_webhook::metrics::Metrics;
 use podlocal_webhook::review::cluster_state::{Cluster, ClusterFlags, Version};
 use serde_json::{Value, json};
 use tokio::sync::watch;
+use tokio::task::JoinSet;
 
-const DEADLINE: Duration = Duration::from_secs(20);
-
+/// Four controllers start at the same time, as during rolling updates.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn controllers_that_start_at_once_agree_on_one_certificate() {
-    for _ in 0..10 {
-        let api = ApiServer::start().await;
-        api.put_secret(&BTreeMap::new());
-        let tasks: Vec<_> = (0..4)
-            .map(|_| {
-                let manager = manager(&api);
-                tokio::spawn(async move {
-                    manager.ensure_certificate(SystemTime::now(), None).await.expect("agrees").0.ca
-                })
-            })
-            .collect();
-        let mut authorities = Vec::new();
-        for task in tasks {
-            authorities.push(task.await.expect("ends"));
-        }
-        let (later, usable) =
-            manager(&api).ensure_certificate(SystemTime::now(), None).await.expect("agrees");
-        assert!(authorities.iter().all(|ca| *ca == later.ca) && usable.expires > 1_700_000_000);
-        assert_eq!(api.written(SECRET), 1, "a valid one is reused");
-    }
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn unusable_secret_is_replaced_exactly_once() {
+async fn controllers_that_start_at_once_replace_an_unusable_secret_once() {
     let two_years_ago = SystemTime::now() - Duration::from_hours(2 * 365 * 24);
     let expired = Identity::make(&names(), two_years_ago).expect("makes").parts();
     let other_name = Identity::make(&["other".to_owned()], SystemTime::now()).expect("makes").parts();
@@ -54,14 +30,48 @@ async fn unusable_secret_is_replaced_exactly_once() {
     for parts in [expired, other_name, garbage, BTreeMap::new()] {
         let api = ApiServer::start().await;
         api.put_secret(&parts);
-        let (one, two) = (manager(&api), manager(&api));
-        let now = SystemTime::now();
-        let (one, two) = tokio::join!(one.ensure_certificate(now, None), two.ensure_certificate(now, None));
-        assert_eq!(one.expect("agrees").0, two.expect("agrees").0);
+        let mut controllers = JoinSet::new();
+        for _ in 0..4 {
+            let manager = manager(&api);
+            controllers.spawn(async move { ensured(&manager, SystemTime::now(), None).await });
+        }
+        let identities = controllers.join_all().await;
+        let later = ensured(&manager(&api), SystemTime::now(), None).await;
+        assert!(identities.iter().all(|identity| *identity == later), "a valid one is reused");
         assert_eq!(api.written(SECRET), 1, "written once");
         let kept = api.object(SECRET);
         assert_eq!((&kept["type"], &kept["metadata"]["labels"]["a"]), (&json!("Opaque"), &json!("b")));
     }
+}
+
+/// A CA in its last year gets a successor, which signs once it is trusted.
+#[tokio::test]
+async fn renewal_waits_until_the_new_ca_is_published() {
+    const DAY: Duration = Duration::from_hours(24);
+    let (api, now) = (ApiServer::start().await, SystemTime::now());
+    api.put(CONFIGURATION, configuration());
+    let old = Identity::make(&names(), now - 3300 * DAY).expect("makes");
+    let old = old.renewed(Step::NewCertificate, &names(), now).expect("renews");
+    api.put_secret(&old.parts());
+    let manager = manager(&api);
+    let both = ensured(&manager, now, Some(&old.ca)).await;
+    assert_eq!((both.ca.matches("END CERTIFICATE").count(), both.ca.ends_with(&old.ca)), (2, true));
+    let certificate = |identity: &Identity| identity.parts()["tls.crt"].clone();
+    assert_eq!(certificate(&both), certificate(&old), "the served certificate stays");
+    assert!(manager.publish_ca(&both.ca).await.expect("publishes"));
+    assert_eq!(ensured(&manager, now + DAY, Some(&old.ca)).await, both, "the new CA is not trusted");
+    let renewed = ensured(&manager, now + DAY, Some(&both.ca)).await;
+    assert_eq!((&renewed.ca, certificate(&renewed) == certificate(&old)), (&both.ca, false));
+}
+
+#[tokio::test]
+async fn failed_renewal_keeps_the_current_certificate() {
+    let (api, now) = (ApiServer::start().await, SystemTime::now());
+    let identity = Identity::make(&names(), now).expect("makes");
+    api.put_secret(&identity.parts());
+    api.objects().is_read_only = true;
+    assert_eq!(ensured(&manager(&api), now + Duration::from_hours(61 * 24), None).await, identity);
+    assert_eq!(api.written(SECRET), 0);
 }
 
 #[tokio::test]
@@ -85,10 +95,10 @@ async fn ca_is_written_to_service_webhooks_only_if_it_differs() {
 async fn conflicting_ca_write_is_retried() {
     let api = ApiServer::start().await;
     api.put(CONFIGURATION, configuration());
-    api.overtake_next(2);
+    api.objects().to_overtake = 2;
     assert!(manager(&api).publish_ca("a CA").await.expect("publishes"));
     assert_eq!(api.written(CONFIGURATION), 1);
-    api.overtake_next(usize::MAX);
+    api.objects().to_overtake = usize::MAX;
     let error = manager(&api).publish_ca("another CA").await.expect_err("there is an end to it");
     assert!(matches!(error, Error::NoAgreement), "{error}");
 }
@@ -117,7 +127,7 @@ async fn ca_is_left_to_cert_manager_cainjector() {
 #[tokio::test]
 async fn a_failing_api_server_is_an_error_that_says_what_failed() {
     let api = ApiServer::start().await;
-    api.fail_next(1);
+    api.objects().to_fail = 1;
     let error = manager(&api).ensure_certificate(SystemTime::now(), None).await.expect_err("fails");
     assert!(matches!(error, Error::Kube { what: "read the Secret", .. }), "{error}");
 }
@@ -127,13 +137,14 @@ async fn controller_is_ready_once_the_ca_is_published() {
     let api = ApiServer::start().await;
     api.put(CONFIGURATION, configuration());
     api.put_secret(&BTreeMap::new());
-    api.fail_next(2);
+    api.objects().to_fail = 2;
     let readiness = Readiness::default();
     let task = tokio::spawn(manager(&api).run(readiness.latch("certificate")));
-    eventually(|| api.failed() == 1).await;
+    eventually("a call fails", || api.objects().failed == 1);
     assert_eq!(readiness.check(), Err("not ready: certificate\n".to_owned()));
-    eventually(|| readiness.check().is_ok()).await;
-    assert_eq!((api.failed(), api.written(CONFIGURATION)), (2, 1), "the CA is written");
+    eventually("it is ready", || readiness.check().is_ok());
+    assert_eq!(api.objects().failed, 2);
+    assert_eq!(api.written(CONFIGURATION), 1, "the CA is written");
     task.abort();
 }
 
@@ -143,8 +154,7 @@ async fn controller_has_probes_but_no_metrics_and_ends_on_sigterm() {
     let api = ApiServer::start().await;
     api.put(CONFIGURATION, configuration());
     api.put_secret(&BTreeMap::new());
-    let kubeconfig = tempfile::NamedTempFile::new().expect("a file");
-    std::fs::write(&kubeconfig, api.kubeconfig()).expect("writes");
+    let kubeconfig = api.kubeconfig();
     let kubeconfig = kubeconfig.path().to_str().expect("UTF-8");
     let names = ["--certificate-secret", "certificate", "--webhook-configuration", "webhook"];
     let mut controller = Webhook::cert_controller(&[&["--kubeconfig", kubeconfig][..], &names].concat());
@@ -155,14 +165,14 @@ async fn controller_has_probes_but_no_metrics_and_ends_on_sigterm() {
     assert!(controller.ended().success());
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn version_of_the_api_server_is_read() {
     let api = ApiServer::start().await;
     api.put("/version", json!({"major": "1", "minor": "28+", "gitVersion": "v1.28.3"}));
     let (sender, known) = watch::channel(Cluster::new(&ClusterFlags::default(), ""));
     let task =
         tokio::spawn(discovery::poll_version(api.client(), Arc::new(sender), Arc::new(Metrics::default())));
-    eventually(|| known.borrow().version == Some(Version { major: 1, minor: 28 })).await;
+    eventually("it is known", || known.borrow().version == Some(Version { major: 1, minor: 28 }));
     task.abort();
 }
 
@@ -190,12 +200,9 @@ fn configuration() -> Value {
     })
 }
 
-async fn eventually(condition: impl Fn() -> bool) {
-    let end = Instant::now() + DEADLINE;
-    while !condition() {
-        assert!(Instant::now() < end, "it never came true");
-        tokio::task::yield_now().await;
-    }
+/// The identity in the Secret.
+async fn ensured(manager: &CertificateManager, now: SystemTime, trusted: Option<&str>) -> Identity {
+    manager.ensure_certificate(now, trusted).await.expect("there is one").0
 }
 
 fn manager(api: &ApiServer) -> CertificateManager {
@@ -204,7 +211,6 @@ fn manager(api: &ApiServer) -> CertificateManager {
         secret: "certificate".to_owned(),
         configuration: "webhook".to_owned(),
         dns_names: names(),
-        clock: Arc::new(SystemTime::now),
         interval: Duration::from_mins(1),
     }
 }

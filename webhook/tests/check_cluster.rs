@@ -57,7 +57,7 @@ async fn pods_are_paged_and_grouped_by_workload_and_sidecar() {
         cluster.pod_of_train(&format!("new-{index}"));
     }
     // The state of the list expires meanwhile.
-    cluster.api.expire_next(1);
+    cluster.api.objects().to_expire = 1;
     let output = cluster.check(&["--json"]);
     let document: Value = serde_json::from_slice(&output.stdout).expect("JSON");
     let workloads = document["workloads"].as_array().expect("workloads");
@@ -73,11 +73,11 @@ async fn failed_page_is_retried_and_forbidden_one_is_not() {
     let pods = Resource::list("", "pods", Some("quiet"));
     let client = cluster.api.client();
     let mut seen = 0;
-    cluster.api.fail_next(1);
+    cluster.api.objects().to_fail = 1;
     let whole = list(&client, pods, None, |page: Vec<Value>, _| seen += page.len()).await;
-    assert_eq!((whole, seen, cluster.api.failed()), (Ok(()), 1, 1));
+    assert_eq!((whole, seen, cluster.api.objects().failed), (Ok(()), 1, 1));
     let path = format!("{NAMESPACES}/quiet/pods");
-    cluster.api.forbid(&path);
+    cluster.api.objects().forbidden.insert(path.clone());
     let before = cluster.api.read(&path);
     let refused = list(&client, pods, None, |_: Vec<Value>, _| {}).await;
     assert_eq!(refused, Err(Unseen::Forbidden("list pods --namespace quiet".to_owned())));
@@ -106,14 +106,14 @@ async fn old_kubernetes_is_a_problem_and_missing_dns_service_is_unknown() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn check_continues_without_permissions() {
     let cluster = TestCluster::installed().await;
-    cluster.api.forbid(NAMESPACES);
+    cluster.api.objects().forbidden.insert(NAMESPACES.to_owned());
     let output = cluster.check(&[]);
     let page = page(&output);
     assert_eq!(output.status.code(), Some(0), "{page}");
     assert!(page.contains("Pod/idle"), "every namespace counts as opted in\n{page}");
 
-    cluster.api.forbid("/api/v1/pods");
-    cluster.api.forbid(SETTINGS);
+    cluster.api.objects().forbidden.insert("/api/v1/pods".to_owned());
+    cluster.api.objects().forbidden.insert(SETTINGS.to_owned());
     let output = cluster.check(&["--namespace", "jobs"]);
     let page = self::page(&output);
     assert_eq!(output.status.code(), Some(0), "one namespace may be seen: {page}");
@@ -124,16 +124,14 @@ async fn check_continues_without_permissions() {
 /// A fake API server and its kubeconfig.
 struct TestCluster {
     api: ApiServer,
-    folder: tempfile::TempDir,
+    kubeconfig: tempfile::NamedTempFile,
 }
 
 impl TestCluster {
     /// A cluster without the webhook.
     async fn start() -> Self {
         let api = ApiServer::start().await;
-        let folder = tempfile::tempdir().expect("a folder");
-        std::fs::write(folder.path().join("kubeconfig"), api.kubeconfig()).expect("writes");
-        Self { api, folder }
+        Self { kubeconfig: api.kubeconfig(), api }
     }
 
     /// The objects of `check_cluster/objects.yaml`, and the webhook configuration of the manifests with a CA.
@@ -161,7 +159,7 @@ impl TestCluster {
     /// Runs the command to its end, while the tasks of the API server continue.
     fn check(&self, flags: &[&str]) -> Output {
         let mut command = program();
-        command.arg("check").args(flags).env("KUBECONFIG", self.folder.path().join("kubeconfig"));
+        command.arg("check").args(flags).env("KUBECONFIG", self.kubeconfig.path());
         tokio::task::block_in_place(|| command.stdin(Stdio::null()).output().expect("starts"))
     }
 }

@@ -42,7 +42,7 @@ async fn reviews_follow_the_cluster_and_use_cached_state_while_the_api_server_is
     cluster.annotate("web", "3");
     cluster.bound("56Mi");
     api.remove(&format!("{SERVICES}/tier"));
-    eventually("calls fail", || api.failed() > 0);
+    eventually("calls fail", || api.objects().failed > 0);
     assert_eq!(state(), "ndots 4, tier 10.96.0.53, memory 48Mi", "what is known holds");
     assert_eq!(webhook.admin_page("/readyz").status, 200);
     api.set_down(false);
@@ -65,7 +65,7 @@ async fn reviews_follow_the_cluster_and_use_cached_state_while_the_api_server_is
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn shared_tier_flag_disables_discovery() {
     let cluster = TestCluster::start().await;
-    cluster.api.forbid(SERVICES);
+    cluster.api.objects().forbidden.insert(SERVICES.to_owned());
     let flag = table::SHARED_TIER.flag();
     let webhook = cluster.launch_with(&[&flag, "10.20.0.53,10.20.0.54:5353"]);
     webhook.wait_until_ready();
@@ -80,7 +80,7 @@ async fn without_a_permission_the_webhook_is_ready_and_does_without() {
     ] {
         let cluster = TestCluster::start().await;
         cluster.tier("tier", "10.96.0.53", "true");
-        cluster.api.forbid(path);
+        cluster.api.objects().forbidden.insert(path.to_owned());
         let webhook = cluster.launch();
         webhook.log_line(line);
         webhook.wait_until_ready();
@@ -94,7 +94,7 @@ async fn it_is_not_ready_before_the_first_list_of_namespaces() {
     let cluster = TestCluster::start().await;
     cluster.api.set_down(true);
     let webhook = cluster.launch();
-    eventually("calls fail", || cluster.api.failed() > 2);
+    eventually("calls fail", || cluster.api.objects().failed > 2);
     eventually("these are missing, and a shared tier is not", || {
         let page = webhook.admin_page("/readyz");
         (page.status, page.body.as_str()) == (503, "not ready: namespaces\n")
@@ -180,16 +180,14 @@ async fn forged_reviews_cannot_flood_or_forge_events() {
 /// A fake API server and its kubeconfig.
 struct TestCluster {
     api: ApiServer,
-    folder: tempfile::TempDir,
+    kubeconfig: tempfile::NamedTempFile,
 }
 
 impl TestCluster {
     async fn start() -> Self {
         let api = ApiServer::start().await;
         api.put("/version", json!({"major": "1", "minor": "34", "gitVersion": "v1.34.0"}));
-        let folder = tempfile::tempdir().expect("a folder");
-        std::fs::write(folder.path().join("kubeconfig"), api.kubeconfig()).expect("writes");
-        Self { api, folder }
+        Self { kubeconfig: api.kubeconfig(), api }
     }
 
     fn launch(&self) -> Webhook {
@@ -197,8 +195,8 @@ impl TestCluster {
     }
 
     fn launch_with(&self, flags: &[&str]) -> Webhook {
-        let kubeconfig = self.folder.path().join("kubeconfig");
-        Webhook::launch(&[&["--kubeconfig", kubeconfig.to_str().expect("UTF-8")], flags].concat())
+        let kubeconfig = self.kubeconfig.path().to_str().expect("UTF-8");
+        Webhook::launch(&[&["--kubeconfig", kubeconfig], flags].concat())
     }
 
     fn annotate(&self, namespace: &str, ndots: &str) {

@@ -1,201 +1,101 @@
-//! The manifests and the program use the same names. `tests/cluster/install` installs them on a cluster.
-
-mod common;
+//! The manifests and the program use the same names, and the manifests keep the rules of
+//! `tests/manifests/rules.yaml`. `tests/cluster/install` installs them on a cluster.
 
 use std::ffi::OsString;
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
-use common::manifests::{assert_selects, folder, objects, text};
-use podlocal_settings::names::{INJECT_DISABLED, INJECT_LABEL, SIDECAR_USER};
+use podlocal_settings::names::SIDECAR_USER;
+use podlocal_settings::read::{self, Given};
+use podlocal_settings::table::{self, Setting};
+use podlocal_settings::value::{Quantity, Role};
+use podlocal_settings::{Settings, value};
+use podlocal_webhook::app::DRAIN_DEADLINE;
 use podlocal_webhook::config::{self, CertController, Command, Serve};
+use podlocal_webhook::documents::yaml;
 use serde_json::{Value, json};
 
-#[test]
-fn the_arguments_of_the_deployment_are_flags_of_the_program() {
-    let serve = serve();
-    let version = env!("CARGO_PKG_VERSION");
-    assert_eq!(serve.common.image, format!("ghcr.io/podlocal-dns/sidecar:{version}"));
-    let images = &object("kustomization")["images"][0];
-    assert_eq!((&images["name"], &images["newTag"]), (&container()["image"], &json!(version)));
-}
+/// The workload of each shape of the shared tier.
+const TIERS: [&str; 2] = ["base/shared-tier/deployment", "components/shared-daemonset/daemonset"];
+
+/// The addresses of a pod, as the downward API writes them.
+const POD_IPS: &str = "10.244.1.2,fd00:10:244::2";
 
 #[test]
-fn the_certificate_is_for_the_service_and_kept_where_the_rules_allow_it() {
-    let (serve, controller, service) = (serve(), cert_controller(), object("service"));
-    let host =
-        format!("{}.{}.svc", text(&service["metadata"]["name"]), text(&service["metadata"]["namespace"]));
-    assert_eq!(controller.dns_names, [host]);
-    let rules = |name: &str| object(name)["rules"][0]["resourceNames"].clone();
-    assert_eq!(rules("cert-controller/role"), json!([controller.certificate_secret]));
-    assert_eq!(rules("cert-controller/clusterrole"), json!([controller.webhook_configuration]));
-    assert_eq!(
-        object("mutatingwebhookconfiguration")["metadata"]["name"],
-        json!(controller.webhook_configuration)
-    );
-
-    let secret = object("cert-controller/secret");
-    let volume = object("deployment")["spec"]["template"]["spec"]["volumes"][0].clone();
-    assert_eq!(secret["metadata"]["name"], json!(controller.certificate_secret));
-    assert_eq!(volume["secret"]["secretName"], json!(controller.certificate_secret));
-    // Applying it again keeps the data that the controller has written; a type cannot be changed.
-    assert!(
-        secret.get("data").is_none() && secret.get("stringData").is_none() && secret.get("type").is_none()
-    );
-    // Without the key of the CA; and not optional, or the pod would start without the files, and fail.
-    let items = json!([{"key": "tls.crt", "path": "tls.crt"}, {"key": "tls.key", "path": "tls.key"}]);
-    assert_eq!((&volume["secret"]["items"], volume["secret"].get("optional")), (&items, None));
-    let mount = container()["volumeMounts"][0].clone();
-    assert_eq!((&mount["name"], &mount["readOnly"]), (&volume["name"], &json!(true)));
-    let path = Path::new(mount["mountPath"].as_str().expect("a path"));
-    assert_eq!(serve.tls_files(), Some((path.join("tls.crt"), path.join("tls.key"))));
-}
-
-#[test]
-fn rbac_grants_exactly_what_the_program_needs() {
-    let rights = |name: &str| -> Value {
-        let rules = object(name)["rules"].clone();
-        let rules = rules.as_array().expect("rules").iter();
-        rules.map(|rule| json!([rule["apiGroups"], rule["resources"], rule["verbs"]])).collect()
-    };
-    let of_cluster = json!([
-        [[""], ["namespaces"], ["list", "watch"]],
-        [[""], ["limitranges"], ["list", "watch"]],
-        [["events.k8s.io"], ["events"], ["create", "patch"]],
-    ]);
-    let of_our_namespace = json!([[[""], ["services"], ["list", "watch"]]]);
-    assert_eq!([rights("clusterrole"), rights("role")], [of_cluster, of_our_namespace]);
-    let of_cluster =
-        json!([[["admissionregistration.k8s.io"], ["mutatingwebhookconfigurations"], ["get", "patch"]]]);
-    let of_our_namespace = json!([[[""], ["secrets"], ["get", "update"]]]);
-    let of_controller = [rights("cert-controller/clusterrole"), rights("cert-controller/role")];
-    assert_eq!(of_controller, [of_cluster, of_our_namespace]);
-}
-
-/// Only the pod that needs the token mounts it, not every pod with this account.
-#[test]
-fn only_our_pods_mount_the_tokens_of_their_accounts() {
-    for folder in ["", "cert-controller/"] {
-        let account = object(&format!("{folder}serviceaccount"));
-        let spec = object(&format!("{folder}deployment"))["spec"]["template"]["spec"].clone();
-        let mounts = [account, spec].map(|of| of["automountServiceAccountToken"].clone());
-        assert_eq!(mounts, [json!(false), json!(true)], "{folder}");
-    }
-}
-
-/// The highest value that users may set (`HighestUserDefinablePriority` in
-/// `k8s.io/kubernetes/pkg/apis/scheduling`).
-#[test]
-fn webhook_has_the_highest_user_priority() {
-    let class = object("priorityclass");
-    assert_eq!(class["value"], 1_000_000_000);
-    // Every pod may use this class.
-    assert_eq!(class["preemptionPolicy"], "Never");
-}
-
-/// The cert-controller may patch the webhook configuration, so only its kubelet can connect to it.
-#[test]
-fn cert_controller_accepts_no_ingress() {
-    let deployment = object("cert-controller/deployment");
-    let labels = deployment["spec"]["template"]["metadata"]["labels"].clone();
-    let policy = object("cert-controller/networkpolicy")["spec"].clone();
-    assert_eq!((&policy["policyTypes"], &policy["ingress"]), (&json!(["Ingress"]), &json!([])));
-    assert_selects(&policy["podSelector"]["matchLabels"], &labels);
-    // No Service selects it, and one label removes all of its objects (overlays/cert-manager).
-    let service = object("service")["spec"]["selector"].clone();
-    assert!(service.as_object().expect("labels").iter().any(|(key, value)| labels[key] != *value));
-    for file in files("base/cert-controller") {
-        let object = object(&format!("cert-controller/{file}"));
-        if object["kind"] != "Kustomization" {
-            let label = &object["metadata"]["labels"]["app.kubernetes.io/name"];
-            assert_eq!(label, "podlocal-dns-cert-controller", "{object}");
+fn the_manifests_keep_their_rules() {
+    let rules = yaml::read(include_str!("manifests/rules.yaml")).expect("YAML").remove(0);
+    for rule in rules.as_array().expect("rules") {
+        let what = text(&rule["rule"]);
+        let files: Vec<_> = rule["in"].as_array().into_iter().flatten().map(text).collect();
+        let of = |key: &str| rule[key].as_object().into_iter().flatten();
+        for (place, expected) in of("values") {
+            for place in places(place, &files) {
+                assert_eq!(value_at(&place), *expected, "{what} {place}");
+            }
+        }
+        for places in rule["same"].as_array().into_iter().flatten() {
+            let values: Vec<_> = places.as_array().expect("places").iter().map(text).collect();
+            let values: Vec<_> = values.iter().map(|place| value_at(place)).collect();
+            assert!(values.iter().all(|value| !value.is_null() && *value == values[0]), "{what} {places}");
+        }
+        for (selector, labels) in of("selects") {
+            let selector = value_at(selector);
+            let selector = selector.as_object().filter(|selector| !selector.is_empty()).expect("labels");
+            for place in places(&text(labels), &files) {
+                let labels = value_at(&place);
+                assert!(selector.iter().all(|(key, value)| labels[key] == *value), "{what} {place}");
+            }
         }
     }
 }
 
-/// The address of the API server is different in every cluster.
-#[test]
-fn network_policy_does_not_restrict_egress() {
-    let spec = object("networkpolicy")["spec"].clone();
-    assert_eq!((&spec["policyTypes"], spec.get("egress")), (&json!(["Ingress"]), None));
-    assert!(spec["ingress"].as_array().expect("rules").iter().all(|rule| rule.get("from").is_none()));
+/// A place, in each of the files if it names none.
+fn places(place: &str, files: &[String]) -> Vec<String> {
+    if place.starts_with('#') {
+        files.iter().map(|file| format!("{file}{place}")).collect()
+    } else {
+        vec![place.to_owned()]
+    }
+}
+
+/// The value at a place: a file and a JSON pointer. Several objects in a file are a list.
+fn value_at(place: &str) -> Value {
+    let (file, pointer) = place.split_once('#').expect("a file and a pointer");
+    let mut objects = objects(file);
+    let whole = if objects.len() == 1 { objects.remove(0) } else { Value::Array(objects) };
+    whole.pointer(pointer).cloned().unwrap_or_default()
 }
 
 #[test]
-fn webhooks_call_the_service_and_exclude_system_namespaces() {
-    let (configuration, service) = (object("mutatingwebhookconfiguration"), object("service"));
-    let webhooks = configuration["webhooks"].as_array().expect("webhooks");
-    assert_eq!(webhooks.len(), 2);
-    for webhook in webhooks {
-        let called = &webhook["clientConfig"]["service"];
-        assert_eq!(called["name"], service["metadata"]["name"]);
-        assert_eq!(called["namespace"], service["metadata"]["namespace"]);
-        assert_eq!(
-            (&called["path"], &called["port"]),
-            (&json!("/mutate"), &service["spec"]["ports"][0]["port"])
-        );
-        assert_eq!((&webhook["failurePolicy"], &webhook["timeoutSeconds"]), (&json!("Ignore"), &json!(5)));
-        assert_eq!(
-            (&webhook["sideEffects"], &webhook["reinvocationPolicy"]),
-            (&json!("NoneOnDryRun"), &json!("IfNeeded"))
-        );
-        let excluded = json!({
-            "key": "kubernetes.io/metadata.name", "operator": "NotIn",
-            "values": ["kube-system", "kube-node-lease", service["metadata"]["namespace"]],
-        });
-        let expressions = webhook["namespaceSelector"]["matchExpressions"].as_array().expect("expressions");
-        assert!(expressions.contains(&excluded), "{expressions:?}");
-    }
+fn the_arguments_of_the_deployments_are_flags_of_the_program() {
+    let (serve, controller, service) = (serve(), cert_controller(), object("base/service"));
+    let version = env!("CARGO_PKG_VERSION");
+    assert_eq!(serve.common.image, format!("ghcr.io/podlocal-dns/sidecar:{version}"));
+    let images = &object("base/kustomization")["images"][0];
+    assert_eq!(
+        (&images["name"], &images["newTag"]),
+        (&container("base/deployment")["image"], &json!(version))
+    );
+    let host =
+        format!("{}.{}.svc", text(&service["metadata"]["name"]), text(&service["metadata"]["namespace"]));
+    assert_eq!(controller.dns_names, [host]);
+    let names = ["base/cert-controller/secret", "base/mutatingwebhookconfiguration"]
+        .map(|file| text(&object(file)["metadata"]["name"]));
+    assert_eq!(names, [controller.certificate_secret, controller.webhook_configuration]);
+    let mount = text(&container("base/deployment")["volumeMounts"][0]["mountPath"]);
+    let files = ["tls.crt", "tls.key"].map(|file| Path::new(&mount).join(file));
+    assert_eq!(serve.tls_files(), Some(files.into()));
 }
 
 #[test]
 fn one_drain_fits_into_the_time_that_a_pod_has_to_end() {
-    let deployment = object("deployment");
-    let grace = deployment["spec"]["template"]["spec"]["terminationGracePeriodSeconds"].as_u64();
-    let drain = serve().shutdown_delay + podlocal_webhook::app::DRAIN_DEADLINE;
+    let grace = value_at("base/deployment#/spec/template/spec/terminationGracePeriodSeconds").as_u64();
+    let drain = serve().shutdown_delay + DRAIN_DEADLINE;
     assert!(drain.as_secs() < grace.expect("seconds"), "{drain:?}");
 }
 
 #[test]
-fn selectors_and_ports_of_the_webhook_match() {
-    let labels = object("deployment")["spec"]["template"]["metadata"]["labels"].clone();
-    assert_selects(&object("poddisruptionbudget")["spec"]["selector"]["matchLabels"], &labels);
-    assert_selects(&object("networkpolicy")["spec"]["podSelector"]["matchLabels"], &labels);
-    let ports: Vec<_> =
-        container()["ports"].as_array().expect("ports").iter().map(|port| port["name"].clone()).collect();
-    let open = object("networkpolicy")["spec"]["ingress"][0]["ports"].clone();
-    let open: Vec<_> = open.as_array().expect("ports").iter().map(|port| port["port"].clone()).collect();
-    assert_eq!((&open, &object("service")["spec"]["ports"][0]["targetPort"]), (&ports, &ports[0]));
-}
-
-#[test]
-fn our_own_pods_are_opted_out() {
-    let deployment = object("deployment");
-    let controller = object("cert-controller/deployment");
-    for labels in [
-        &object("namespace")["metadata"]["labels"],
-        &deployment["spec"]["template"]["metadata"]["labels"],
-        &controller["spec"]["template"]["metadata"]["labels"],
-    ] {
-        assert_eq!(labels[INJECT_LABEL], INJECT_DISABLED);
-    }
-}
-
-/// OpenShift assigns users to each namespace, and would not start pods with another user from the manifests.
-#[test]
 fn images_define_the_user_of_our_pods() {
-    for file in [
-        "base/deployment",
-        "base/cert-controller/deployment",
-        "base/shared-tier/deployment",
-        "components/shared-daemonset/daemonset",
-    ] {
-        let spec = common::manifests::object(file)["spec"]["template"]["spec"].clone();
-        for context in [&spec["securityContext"], &spec["containers"][0]["securityContext"]] {
-            assert!(context.get("runAsUser").is_none() && context.get("runAsGroup").is_none(), "{file}");
-        }
-        assert_eq!(spec["securityContext"]["runAsNonRoot"], true, "{file}");
-    }
     for program in ["sidecar", "webhook"] {
         let file = folder().join("..").join(format!("Dockerfile.{program}"));
         let text = fs::read_to_string(file).expect("a Dockerfile");
@@ -203,61 +103,95 @@ fn images_define_the_user_of_our_pods() {
     }
 }
 
+/// One label removes all objects of the cert-controller (overlays/cert-manager).
 #[test]
 fn every_file_of_the_base_holds_one_object_and_is_applied() {
     for folder in ["base", "base/cert-controller", "base/shared-tier"] {
-        let kustomization = common::manifests::object(&format!("{folder}/kustomization"));
+        let kustomization = object(&format!("{folder}/kustomization"));
         let mut applied: Vec<_> =
             kustomization["resources"].as_array().expect("resources").iter().map(text).collect();
         applied.push("kustomization.yaml".to_owned());
         applied.sort();
         assert_eq!(files(folder), applied);
         for file in applied.iter().filter_map(|file| file.strip_suffix(".yaml")) {
-            let object = common::manifests::object(&format!("{folder}/{file}"));
+            let object = object(&format!("{folder}/{file}"));
             assert_eq!(text(&object["kind"]).to_lowercase(), file);
+            if folder.ends_with("cert-controller") && file != "kustomization" {
+                let label = &object["metadata"]["labels"]["app.kubernetes.io/name"];
+                assert_eq!(label, "podlocal-dns-cert-controller", "{file}");
+            }
         }
     }
 }
 
-/// With a new CA for each certificate, the API server would reject the webhook until both have been updated.
-#[test]
-fn with_cert_manager_the_ca_outlives_many_certificates_and_keeps_its_key() {
-    let certificates = objects("overlays/cert-manager/certificate");
-    let [ca, leaf] = [true, false].map(|is_ca| {
-        let found = certificates.iter().find(|one| (one["spec"]["isCA"] == true) == is_ca);
-        found.expect("a certificate")["spec"].clone()
-    });
-    let issuers = objects("overlays/cert-manager/issuer");
-    let [of_ca, of_leaf] = [&ca, &leaf].map(|of| {
-        let found = issuers.iter().find(|issuer| issuer["metadata"]["name"] == of["issuerRef"]["name"]);
-        found.expect("an issuer")["spec"].clone()
-    });
-    assert_eq!((&of_leaf["ca"]["secretName"], of_ca["selfSigned"].is_object()), (&ca["secretName"], true));
-    assert_eq!(ca["privateKey"]["rotationPolicy"], "Never");
-    let hours = |of: &Value, key: &str| -> u32 {
-        of[key].as_str().and_then(|text| text.strip_suffix('h')?.parse().ok()).expect("hours")
-    };
-    assert!(hours(&ca, "duration") - hours(&ca, "renewBefore") > 10 * hours(&leaf, "duration"));
-    // While a renewed CA is not trusted yet, certificates of the previous CA are still valid.
-    assert!(hours(&ca, "renewBefore") > hours(&leaf, "duration"));
-}
-
 /// The API server accepts objects up to 1.5 MiB, and ConfigMaps up to 1 MiB.
 #[test]
-fn grafana_finds_the_dashboard_by_its_label() {
-    let overlay = "overlays/prometheus-operator";
-    let kustomization = common::manifests::object(&format!("{overlay}/kustomization"));
-    let map = &kustomization["configMapGenerator"][0];
-    assert_eq!(map["options"]["labels"], json!({"grafana_dashboard": "1"}));
-    assert_eq!(map["files"], json!(["podlocal-dns.json=dashboard.json"]));
-    let text = fs::read_to_string(folder().join(overlay).join("dashboard.json")).expect("a dashboard");
+fn the_dashboard_fits_into_a_config_map() {
+    let file = folder().join("overlays/prometheus-operator/dashboard.json");
+    let text = fs::read_to_string(file).expect("a dashboard");
     let dashboard: Value = serde_json::from_str(&text).expect("JSON");
     assert!(text.len() < 1 << 20 && dashboard["panels"].as_array().is_some_and(|panels| panels.len() > 10));
 }
 
+#[test]
+fn the_tier_takes_its_arguments_and_variables() {
+    for workload in TIERS {
+        let container = container(workload);
+        let settings = settings(&container);
+        assert_eq!((settings.role, settings.admin_port), (Role::Shared, 9353));
+        assert_eq!(settings.listen, value::addresses(POD_IPS).expect("addresses"));
+        // The rest is for queries in flight: 4 s at most, plus a margin.
+        let grace = value_at(&format!("{workload}#/spec/template/spec/terminationGracePeriodSeconds"));
+        assert!(grace.as_u64() >= Some(settings.lame_duck.as_secs() + 10), "{grace}");
+        let memory =
+            |kind: &str| Quantity::parse(&text(&container["resources"][kind]["memory"])).expect("valid");
+        assert!(
+            memory("requests") >= settings.memory_request() && memory("limits") >= settings.memory_limit()
+        );
+    }
+    let image = json!([{"name": "ghcr.io/podlocal-dns/sidecar", "newTag": env!("CARGO_PKG_VERSION")}]);
+    for folder in ["base/shared-tier", "components/shared-daemonset"] {
+        assert_eq!(object(&format!("{folder}/kustomization"))["images"], image);
+    }
+}
+
+#[test]
+fn the_patch_of_the_autoscaler_applies() {
+    let patch = text(&value_at("components/shared-autoscaling/kustomization#/patches/0/patch"));
+    let patch = yaml::read(&patch).expect("YAML").remove(0);
+    let patch: json_patch::Patch = serde_json::from_value(patch).expect("operations");
+    let mut scaled = object("base/shared-tier/deployment");
+    json_patch::patch(&mut scaled, &patch).expect("applies");
+    assert_eq!(scaled.pointer("/spec/replicas"), None);
+    assert_eq!(scaled["spec"]["template"]["spec"]["containers"][0]["resources"]["requests"]["cpu"], "250m");
+}
+
+/// The settings in the container's arguments and variables; each one must be a valid setting of the program.
+fn settings(container: &Value) -> Settings {
+    let arguments: Vec<_> = container["args"].as_array().expect("arguments").iter().map(text).collect();
+    let (command, flags) = arguments.split_first().expect("arguments");
+    assert_eq!(command, "serve");
+    let mut given: Vec<_> = flags.chunks(2).map(|pair| (pair[0].clone(), pair[1].clone())).collect();
+    for variable in container["env"].as_array().expect("variables") {
+        let path = &variable["valueFrom"]["fieldRef"]["fieldPath"];
+        assert!(path.is_null() || path == "status.podIPs", "{path}");
+        let value = if path.is_null() { text(&variable["value"]) } else { POD_IPS.to_owned() };
+        given.push((text(&variable["name"]), value));
+    }
+    let of_setting = |setting: &Setting| {
+        let names = [setting.flag(), setting.variable()];
+        let of_setting = given.iter().filter(|(name, _)| setting.is_for_sidecar() && names.contains(name));
+        of_setting.map(|(origin, text)| Given { origin: origin.clone(), text: text.clone() }).collect()
+    };
+    let read = read::read(of_setting);
+    assert_eq!((read.errors, read.accepted.len()), (Vec::new(), given.len()), "{given:?}");
+    assert!(read.accepted.iter().any(|(setting, _)| **setting == table::ROLE));
+    read.settings
+}
+
 /// The settings of the program in the Deployment.
 fn serve() -> Serve {
-    match parse(&container()) {
+    match parse("base/deployment") {
         Command::Serve(serve) => *serve,
         other => panic!("expected serve, got {other:?}"),
     }
@@ -265,24 +199,24 @@ fn serve() -> Serve {
 
 /// The settings of the cert-controller in its Deployment.
 fn cert_controller() -> CertController {
-    match parse(&object("cert-controller/deployment")["spec"]["template"]["spec"]["containers"][0]) {
+    match parse("base/cert-controller/deployment") {
         Command::CertController(controller) => *controller,
         other => panic!("expected cert-controller, got {other:?}"),
     }
 }
 
-fn parse(container: &Value) -> Command {
-    let arguments = container["args"].as_array().expect("arguments").iter();
-    config::parse(arguments.map(|word| OsString::from(text(word))), |_| Ok(String::new())).expect("valid")
+fn parse(workload: &str) -> Command {
+    let arguments = container(workload)["args"].clone();
+    let arguments = arguments.as_array().expect("arguments").iter().map(|word| OsString::from(text(word)));
+    config::parse(arguments, |_| Ok(String::new())).expect("valid")
 }
 
-fn container() -> Value {
-    object("deployment")["spec"]["template"]["spec"]["containers"][0].clone()
+fn container(workload: &str) -> Value {
+    value_at(&format!("{workload}#/spec/template/spec/containers/0"))
 }
 
-/// The object in a file of the base.
-fn object(name: &str) -> Value {
-    common::manifests::object(&format!("base/{name}"))
+fn folder() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../manifests")
 }
 
 /// The names of the files in a folder, sorted.
@@ -292,4 +226,20 @@ fn files(of: &str) -> Vec<String> {
     let mut names: Vec<_> = names.collect();
     names.sort();
     names
+}
+
+/// The objects in a file, for example of `base/deployment`.
+fn objects(file: &str) -> Vec<Value> {
+    let text = fs::read_to_string(folder().join(file).with_extension("yaml"));
+    let text = text.unwrap_or_else(|error| panic!("{file}: {error}"));
+    yaml::read(&text).unwrap_or_else(|error| panic!("{file}: {error}"))
+}
+
+/// The one object in a file.
+fn object(file: &str) -> Value {
+    value_at(&format!("{file}#"))
+}
+
+fn text(value: &Value) -> String {
+    value.as_str().expect("a text").to_owned()
 }

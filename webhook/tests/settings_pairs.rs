@@ -2,14 +2,17 @@
 //! the webhook writes. The sidecar reads its variables with the same function (`podlocal_settings::read`),
 //! and does not start if that finds an error.
 
-use podlocal_settings::read::{Given, Read, read};
+mod common;
+
+use common::golden::sidecar_settings;
+use podlocal_settings::read::{Given, read};
 use podlocal_settings::table::{Setting, TABLE};
 use podlocal_settings::value::Quantity;
 use podlocal_webhook::review::cluster_state::{Cluster, ClusterFlags};
 use podlocal_webhook::review::mutate::{Policy, mutate};
 use podlocal_webhook::review::namespace::Namespace;
 use podlocal_webhook::review::outcome::Outcome;
-use serde_json::{Value, json};
+use serde_json::json;
 
 /// A port that the pod's own container declares.
 const TAKEN: u16 = 8080;
@@ -91,8 +94,7 @@ fn check(of_pod: (&Setting, &str), of_namespace: (&Setting, &str)) {
     assert_eq!(mutation.outcome, Outcome::Injected, "{case}");
 
     let container = &mutation.pod["spec"]["initContainers"][0];
-    let Read { settings, accepted, errors } = read_by_sidecar(container);
-    assert_eq!((&errors, accepted.len()), (&Vec::new(), variables(container).len()), "{case}");
+    let settings = sidecar_settings(&mutation.pod, &case);
     assert!(settings.admin_port != TAKEN && !settings.upstream.is_empty(), "{case}");
     assert!(settings.listen.iter().all(|address| address.port() != settings.admin_port), "{case}");
     let declared = container["ports"][0]["containerPort"].as_u64().unwrap_or_default();
@@ -108,17 +110,4 @@ fn check(of_pod: (&Setting, &str), of_namespace: (&Setting, &str)) {
     }
     let full = Quantity::of_bytes(settings.memory_of_full_cache());
     assert!(amount("limits", "memory").is_some_and(|limit| limit >= full), "{case}");
-}
-
-fn read_by_sidecar(container: &Value) -> Read {
-    read(|setting| {
-        let of_setting =
-            variables(container).iter().filter(|variable| variable["name"] == setting.variable());
-        let texts = of_setting.map(|variable| variable["value"].as_str().expect("a text").to_owned());
-        texts.map(|text| Given { origin: setting.variable(), text }).collect()
-    })
-}
-
-fn variables(container: &Value) -> &[Value] {
-    container["env"].as_array().expect("variables")
 }

@@ -8,7 +8,6 @@
 //! reaches its port, does not have this permission, and `cert-controller`, which has it, answers only probes.
 
 use std::sync::Arc;
-use std::time::SystemTime;
 
 use axum_server::Handle;
 use podlocal_telemetry::Readiness;
@@ -38,7 +37,6 @@ pub async fn run(settings: CertController) -> Result<(), StartError> {
         secret: settings.certificate_secret,
         configuration: settings.webhook_configuration,
         dns_names: settings.dns_names,
-        clock: Arc::new(SystemTime::now),
         interval: manager::INTERVAL,
     };
     tokio::spawn(manager.run(readiness.latch("certificate")));

@@ -1,6 +1,6 @@
 //! Why `serve` cannot start or continue, and what to do about it.
 
-use crate::certificates::{client_ca, identity, tls_files};
+use crate::certificates::{identity, reload};
 
 /// Why the program cannot start or continue.
 #[derive(Debug, thiserror::Error)]
@@ -11,9 +11,9 @@ pub enum StartError {
     #[error("cannot write {file}: {source}")]
     File { file: String, source: std::io::Error },
     #[error(transparent)]
-    Certificate(#[from] tls_files::Error),
+    Certificate(reload::Error),
     #[error("--client-ca-file: {0}")]
-    ClientCa(#[from] client_ca::Error),
+    ClientCa(reload::Error),
     #[error("{0}; {1}")]
     Both(Box<Self>, Box<Self>),
     #[error("cannot create a certificate: {0}")]

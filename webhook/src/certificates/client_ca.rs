@@ -5,7 +5,6 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Duration;
 
 use axum_server::tls_rustls::RustlsConfig;
 use rustls::client::danger::HandshakeSignatureValid;
@@ -17,6 +16,7 @@ use rustls::{CertificateError, DigitallySignedStruct, DistinguishedName, RootCer
 use x509_parser::extensions::GeneralName;
 use x509_parser::prelude::{FromDer as _, X509Certificate};
 
+use super::reload::{self, Files};
 use super::tls::{self, ServingCertificate};
 use crate::metrics::Metrics;
 
@@ -28,71 +28,38 @@ pub(crate) struct ClientCa {
     pub(crate) names: Vec<String>,
 }
 
-/// Why the client CA cannot be used.
-#[derive(Debug, thiserror::Error)]
-#[allow(missing_docs, reason = "the messages say it")]
-pub enum Error {
-    #[error("cannot read {file}: {source}")]
-    File { file: String, source: std::io::Error },
-    #[error("{file}: {source}")]
-    Verifier { file: String, source: VerifierError },
-}
-
-/// Why no verifier could be built from a PEM text.
-#[derive(Debug, thiserror::Error)]
-#[allow(missing_docs, reason = "the messages say it")]
-pub enum VerifierError {
-    #[error(transparent)]
-    Pem(#[from] tls::Error),
-    #[error("a certificate in the file cannot be used as a CA: {0}")]
-    Authority(rustls::Error),
-    #[error(transparent)]
-    Build(#[from] rustls::server::VerifierBuilderError),
+impl ClientCa {
+    /// Uses the CAs of the file for the connections of `config`, now and whenever they change. Open
+    /// connections are kept.
+    pub(crate) fn apply(
+        self,
+        served: Arc<ServingCertificate>,
+        config: RustlsConfig,
+        metrics: Arc<Metrics>,
+    ) -> Result<(), reload::Error> {
+        let names = self.file.display().to_string();
+        let files = Files { paths: [self.file], names, what: "client CAs" };
+        files.apply_now_and_later(metrics, move |[pem]| {
+            let clients = verifier(pem, &self.names)?;
+            config.reload_from_config(Arc::new(tls::server_config(served.clone(), Some(clients))?));
+            Ok(())
+        })
+    }
 }
 
 /// A verifier for client certificates of the CAs in `pem` and, if there are any, with one of `names`.
-fn verifier(pem: &str, names: &[String]) -> Result<Arc<dyn ClientCertVerifier>, VerifierError> {
+fn verifier(
+    pem: &str,
+    names: &[String],
+) -> Result<Arc<dyn ClientCertVerifier>, Box<dyn std::error::Error + Send + Sync>> {
     let mut roots = RootCertStore::empty();
     for authority in tls::certificates(pem)? {
-        roots.add(authority).map_err(VerifierError::Authority)?;
+        let added = roots.add(authority);
+        added.map_err(|error| format!("a certificate in the file cannot be used as a CA: {error}"))?;
     }
     let provider = Arc::new(ring::default_provider());
     let by_authority = WebPkiClientVerifier::builder_with_provider(roots.into(), provider).build()?;
     Ok(Arc::new(ByName { by_authority, names: names.to_vec() }))
-}
-
-impl ClientCa {
-    /// Reads the file; returns the verifier and the text of the file.
-    pub(crate) fn read(&self) -> Result<(Arc<dyn ClientCertVerifier>, String), Error> {
-        let file = || self.file.display().to_string();
-        let pem =
-            std::fs::read_to_string(&self.file).map_err(|source| Error::File { file: file(), source })?;
-        let verifier =
-            verifier(&pem, &self.names).map_err(|source| Error::Verifier { file: file(), source })?;
-        Ok((verifier, pem))
-    }
-
-    /// Reloads the file whenever it changes, forever. An unusable file is reported once, and the previous CAs
-    /// are kept. Open connections are kept, too.
-    pub(crate) async fn reload_on_change(
-        self,
-        mut last: String,
-        served: Arc<ServingCertificate>,
-        config: RustlsConfig,
-        metrics: Arc<Metrics>,
-        interval: Duration,
-    ) {
-        let reload = || -> Result<(), Box<dyn std::error::Error>> {
-            let (verifier, pem) = self.read()?;
-            if pem != last {
-                config.reload_from_config(Arc::new(tls::server_config(served.clone(), Some(verifier))?));
-                tracing::info!(file = %self.file.display(), "trusting the new client CAs");
-                last = pem;
-            }
-            Ok(())
-        };
-        tls::reload_forever(interval, &metrics, "client CAs", reload).await;
-    }
 }
 
 /// Verifies the certificate chain with rustls, then the name.

@@ -8,7 +8,6 @@
 //! keep their certificate.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use k8s_openapi::ByteString;
@@ -43,8 +42,6 @@ pub struct CertificateManager {
     pub configuration: String,
     /// The DNS names in the certificate.
     pub dns_names: Vec<String>,
-    /// The clock; tests move it.
-    pub clock: Clock,
     /// [`INTERVAL`], or less in tests.
     pub interval: Duration,
 }
@@ -52,9 +49,6 @@ pub struct CertificateManager {
 /// The prefix of the annotations that mark objects for cert-manager's cainjector
 /// (`pkg/apis/certmanager/v1/types.go`).
 const CAINJECTOR: &str = "cert-manager.io/inject-";
-
-/// A clock for certificates.
-pub type Clock = Arc<dyn Fn() -> SystemTime + Send + Sync>;
 
 /// Why the certificate could not be managed.
 #[derive(Debug, thiserror::Error)]
@@ -82,7 +76,8 @@ impl CertificateManager {
         let mut pause = FIRST_PAUSE;
         loop {
             let round = async {
-                let (identity, usable) = self.ensure_certificate((self.clock)(), trusted.as_deref()).await?;
+                let (identity, usable) =
+                    self.ensure_certificate(SystemTime::now(), trusted.as_deref()).await?;
                 if expires.replace(usable.expires) != Some(usable.expires) {
                     tracing::info!(
                         secret = self.secret,

@@ -1,7 +1,6 @@
 //! TLS with a serving certificate that is replaced without a restart.
 
 use std::sync::{Arc, PoisonError, RwLock};
-use std::time::Duration;
 
 use rustls::ServerConfig;
 use rustls::crypto::ring;
@@ -10,8 +9,6 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::server::danger::ClientCertVerifier;
 use rustls::server::{ClientHello, NoClientAuth, NoServerSessionStorage, ResolvesServerCert};
 use rustls::sign::CertifiedKey;
-
-use crate::metrics::{Metrics, Task};
 
 /// Why a certificate or key cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -77,26 +74,4 @@ pub fn server_config(
     config.session_storage = Arc::new(NoServerSessionStorage {});
     config.send_tls13_tickets = 0;
     Ok(config)
-}
-
-/// Calls `reload` after each interval, forever. Every error is counted, and a repeated one is logged once;
-/// `kept` names what stays in use.
-pub(super) async fn reload_forever<E: ToString>(
-    interval: Duration,
-    metrics: &Metrics,
-    kept: &'static str,
-    mut reload: impl FnMut() -> Result<(), E>,
-) {
-    let mut reported = None;
-    loop {
-        tokio::time::sleep(interval).await;
-        let error = reload().err().map(|error| error.to_string());
-        if let Some(error) = &error {
-            metrics.task_failures.inc(Task::Certificate);
-            if reported.as_ref() != Some(error) {
-                tracing::warn!(error, "keeping the previous {kept}");
-            }
-        }
-        reported = error;
-    }
 }

@@ -11,7 +11,7 @@ use super::diff;
 use super::estimate::{self, Cost};
 use super::reason::Reason;
 use super::requests::Requests;
-use super::selectors::{self, Labels, Selection, Selectors};
+use super::selectors::{self, Labels, Selectors};
 use crate::review::cluster_state::Cluster;
 use crate::review::decide;
 use crate::review::dns::{self, Base};
@@ -129,11 +129,9 @@ fn verdict(
     if context.as_if_enabled || namespace_metadata.labels.is_none() {
         of_namespace.insert(INJECT_LABEL.to_owned(), INJECT_ENABLED.to_owned());
     }
-    match context.selectors.selection(name, &of_namespace, &selectors::labels(&pod["metadata"])) {
-        Selection::Sent => {}
-        Selection::NotOptedIn => return Verdict::Not(Reason::NotOptedIn),
-        Selection::OptedOut => return Verdict::Not(Reason::Skipped(Skip::OptedOut)),
-        Selection::NamespaceExcluded => return Verdict::Not(Reason::NamespaceExcluded),
+    let of_pod = selectors::labels(&pod["metadata"]);
+    if let Some(reason) = context.selectors.excluding_reason(name, &of_namespace, &of_pod) {
+        return Verdict::Not(reason);
     }
     match outcome {
         Some(Outcome::Skipped(skip)) => Verdict::Not(Reason::Skipped(skip)),

@@ -15,7 +15,6 @@ use crate::documents::kinds::{self, PodSource};
 use crate::review::cluster_state::Cluster;
 use crate::review::dns;
 use crate::review::limits::Limits;
-use crate::review::mutate::Policy;
 
 /// Reads and checks the documents.
 pub(crate) fn run(settings: &Check) -> Result<Report, Error> {
@@ -50,7 +49,7 @@ pub(crate) fn run(settings: &Check) -> Result<Report, Error> {
     cluster.limits = Limits::of(&ranges.collect::<Vec<_>>());
     let context = Context {
         cluster,
-        policy: Policy { image: settings.common.image.clone(), defaults: settings.common.defaults.clone() },
+        policy: settings.common.policy(),
         selectors: Selectors::installed(),
         as_if_enabled: settings.as_if_enabled,
         with_diff: settings.verbose,

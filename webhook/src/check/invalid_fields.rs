@@ -4,14 +4,13 @@
 use podlocal_settings::read::SettingError;
 use serde_json::Value;
 
+use crate::documents::pod_templates::MULTIPLIERS;
+
 /// The metadata fields that are strings.
 const TEXTS: [&str; 3] = ["name", "generateName", "namespace"];
 
 /// The metadata fields that are maps of strings.
 const MAPS: [&str; 2] = ["labels", "annotations"];
-
-/// The fields whose number multiplies the pods below them.
-pub(super) const MULTIPLIERS: [&str; 2] = ["replicas", "parallelism"];
 
 /// The invalid numbers among the multipliers of `value`, which contains pod templates.
 pub(super) fn of_numbers(value: &Value, place: &str, errors: &mut Vec<SettingError>) {

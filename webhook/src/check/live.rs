@@ -9,34 +9,31 @@ use serde_json::{Map, Value, json};
 
 use super::api::{Resource, Seen, Unseen, get, list, sentence};
 use super::assess::{ASSUMED_DNS, Context, NamespaceMetadata};
-use super::facts;
 use super::finding::Finding;
-use super::installation::{Facts, judge};
+use super::installation::{self, Installation};
 use super::ledger::Ledger;
 use super::progress::Progress;
 use super::report::{Error, Report, Source};
 use super::selectors::{self, Selectors};
 use super::tier_usage::TierUsage;
 use super::workload::{Pods, workload_of};
-use crate::cluster::tier;
-use crate::config::{Check, OWN_IMAGE};
+use crate::config::{Check, Common, OWN_IMAGE};
 use crate::review::cluster_state::{Cluster, Tier};
 use crate::review::dns;
 use crate::review::limits::Limits;
-use crate::review::mutate::Policy;
 use crate::review::namespace;
 
 /// Reads the cluster, and checks its installation and its pods.
 pub(crate) async fn run(settings: &Check) -> Result<Report, Error> {
     let (client, server) = client(settings).await?;
-    if let Err(Unseen::Failed(why)) = facts::version(&client).await {
+    let installed = installation::read(&client, &settings.webhook_configuration).await;
+    let mut installed = installed.map_err(|why| {
         let next = "test with kubectl version; another cluster: KUBECONFIG, --kubeconfig or --context; documents: -f FILE";
-        return Err(Error { what: format!("{server}: {why}"), next: next.to_owned() });
-    }
-    let facts = facts::read(&client, &settings.webhook_configuration).await;
-    let mut installation = judge(&facts);
+        Error { what: format!("{server}: {why}"), next: next.to_owned() }
+    })?;
+    let mut installation = std::mem::take(&mut installed.findings);
     let mut notes = Vec::new();
-    let mut context = context(settings, &facts, &mut notes);
+    let mut context = context(settings, installed, &mut notes);
     let (limits, unseen_limits) = limits(&client, settings.namespace.as_deref()).await;
     context.cluster.limits = limits;
     installation.extend(unseen_limits);
@@ -91,62 +88,56 @@ pub(crate) async fn run(settings: &Check) -> Result<Report, Error> {
 }
 
 /// The inputs of the installed webhook; flags of the command line take precedence, one by one.
-fn context(settings: &Check, facts: &Facts, notes: &mut Vec<String>) -> Context {
+fn context(settings: &Check, installed: Installation, notes: &mut Vec<String>) -> Context {
     let ours = &settings.common;
-    let installed = facts.settings.as_ref().ok();
+    let theirs = installed.settings.as_deref();
     let mut flags = ours.cluster();
-    let theirs = installed.map(|installed| installed.cluster()).unwrap_or_default();
+    let their_flags = theirs.map(Common::cluster).unwrap_or_default();
     if flags.shared_tier.is_empty() {
-        flags.shared_tier = theirs.shared_tier;
+        flags.shared_tier = their_flags.shared_tier;
     }
     // The resolv.conf of this machine is not used for another cluster; one that is set explicitly is.
-    if ours.resolv_conf.is_none() {
+    let mut resolv_conf = String::new();
+    if ours.resolv_conf.is_some() {
+        resolv_conf = ours.resolv_conf().unwrap_or_else(|why| {
+            notes.push(why);
+            String::new()
+        });
+    } else {
         if flags.dns.is_empty() {
-            flags.dns = theirs.dns;
+            flags.dns = their_flags.dns;
         }
         if flags.extra_search.is_empty() {
-            flags.extra_search = theirs.extra_search;
+            flags.extra_search = their_flags.extra_search;
         }
-        flags.domain = flags.domain.or(theirs.domain);
+        flags.domain = flags.domain.or(their_flags.domain);
     }
-    let named = ours.resolv_conf.as_ref().map(|_| ours.resolv_conf());
-    let named = named.transpose().unwrap_or_else(|why| {
-        notes.push(why);
-        None
-    });
-    let mut cluster = Cluster::new(&flags, &named.unwrap_or_default());
+    let mut cluster = Cluster::new(&flags, &resolv_conf);
     if cluster.dns.is_empty() {
-        cluster.dns = facts.cluster_dns.clone().unwrap_or_default();
+        cluster.dns = installed.cluster_dns;
     }
     if cluster.dns.is_empty() {
         cluster.dns.push(ASSUMED_DNS);
     }
-    if cluster.shared_tier.addresses.is_empty()
-        && let Ok(tier::Found { used: Some((_, address)), .. }) = &facts.tier
-    {
-        cluster.shared_tier = Tier::at(vec![*address]);
+    if cluster.shared_tier.addresses.is_empty() {
+        cluster.shared_tier = Tier::at(Vec::from_iter(installed.tier));
     }
-    cluster.version = facts.version.as_ref().ok().copied();
+    cluster.version = Some(installed.version);
     // The installed webhook itself checks cluster DNS.
-    cluster.admits_namespaces = !facts.is_kube_dns;
-    let image = installed
-        .filter(|_| ours.image == OWN_IMAGE)
-        .map_or(&ours.image, |installed| &installed.image)
-        .clone();
-    let defaults = installed
-        .filter(|_| ours.defaults.is_empty())
-        .map_or(&ours.defaults, |installed| &installed.defaults)
-        .clone();
+    cluster.admits_namespaces = !installed.is_kube_dns;
+    let mut policy = ours.policy();
+    if let Some(theirs) = theirs {
+        if ours.image == OWN_IMAGE {
+            policy.image.clone_from(&theirs.image);
+        }
+        if ours.defaults.is_empty() {
+            policy.defaults.clone_from(&theirs.defaults);
+        }
+    }
     Context {
         cluster,
-        policy: Policy { image, defaults },
-        selectors: facts
-            .configuration
-            .1
-            .as_ref()
-            .ok()
-            .and_then(Selectors::of)
-            .unwrap_or_else(Selectors::installed),
+        policy,
+        selectors: installed.selectors.unwrap_or_else(Selectors::installed),
         as_if_enabled: settings.as_if_enabled,
         with_diff: settings.verbose,
     }

@@ -11,7 +11,9 @@ use kube::core::{Selector, SelectorExt as _};
 use podlocal_settings::names::{INJECT_DISABLED, INJECT_ENABLED, INJECT_LABEL};
 use serde_json::Value;
 
+use super::reason::Reason;
 use crate::documents::yaml;
+use crate::review::skip::Skip;
 
 /// The configuration that `kubectl apply -k manifests/base` installs.
 const INSTALLED: &str = include_str!("../../../manifests/base/mutatingwebhookconfiguration.yaml");
@@ -33,19 +35,6 @@ pub(crate) struct Selectors {
 struct Entry {
     namespace: Selector,
     pod: Selector,
-}
-
-/// Whether a pod is sent to the webhook.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Selection {
-    /// It is sent.
-    Sent,
-    /// Neither its namespace nor the pod is opted in.
-    NotOptedIn,
-    /// The pod is opted out.
-    OptedOut,
-    /// Its namespace is excluded, regardless of labels.
-    NamespaceExcluded,
 }
 
 impl Selectors {
@@ -79,20 +68,25 @@ impl Selectors {
         self.conditions.iter().all(|condition| condition.is_null() || ours.contains(condition))
     }
 
-    /// Whether the API server sends a pod with the labels `of_pod` in the namespace `name` with the labels
-    /// `of_namespace`. The first matching line applies:
+    /// Why the API server does not send a pod with the labels `of_pod` in the namespace `name` with the labels
+    /// `of_namespace`; `None` if it does. The first matching line applies:
     ///
-    /// | condition | the selection |
+    /// | condition | the reason |
     /// |---|---|
-    /// | a webhook selects the pod | sent |
-    /// | no webhook would select it if pod and namespace were opted in | the namespace is left out |
+    /// | a webhook selects the pod | none |
+    /// | no webhook would select it if pod and namespace were opted in | the namespace is excluded |
     /// | the pod has `inject: disabled` | opted out |
     /// | anything else | not opted in |
-    pub(crate) fn selection(&self, name: &str, of_namespace: &Labels, of_pod: &Labels) -> Selection {
+    pub(crate) fn excluding_reason(
+        &self,
+        name: &str,
+        of_namespace: &Labels,
+        of_pod: &Labels,
+    ) -> Option<Reason> {
         let mut of_namespace = of_namespace.clone();
         of_namespace.insert(NAME_LABEL.to_owned(), name.to_owned());
         if self.selects(&of_namespace, of_pod) {
-            return Selection::Sent;
+            return None;
         }
         let is_opted_out = of_pod.get(INJECT_LABEL).is_some_and(|value| value == INJECT_DISABLED);
         let opted_in = |labels: &Labels| {
@@ -100,10 +94,13 @@ impl Selectors {
             labels.insert(INJECT_LABEL.to_owned(), INJECT_ENABLED.to_owned());
             labels
         };
-        if !self.selects(&opted_in(&of_namespace), &opted_in(of_pod)) {
-            return Selection::NamespaceExcluded;
-        }
-        if is_opted_out { Selection::OptedOut } else { Selection::NotOptedIn }
+        Some(if !self.selects(&opted_in(&of_namespace), &opted_in(of_pod)) {
+            Reason::NamespaceExcluded
+        } else if is_opted_out {
+            Reason::Skipped(Skip::OptedOut)
+        } else {
+            Reason::NotOptedIn
+        })
     }
 
     fn selects(&self, of_namespace: &Labels, of_pod: &Labels) -> bool {
@@ -130,7 +127,7 @@ mod tests {
         }]}))
         .expect("a configuration");
         let ml = Labels::from([("team".to_owned(), "ml".to_owned())]);
-        assert_eq!(selectors.selection("web", &ml, &Labels::new()), Selection::Sent);
+        assert_eq!(selectors.excluding_reason("web", &ml, &Labels::new()), None);
         assert!(!selectors.has_our_conditions());
         assert!(Selectors::of(&json!({"webhooks": [{"objectSelector": 7}]})).is_none());
         assert!(Selectors::of(&json!({})).is_none());

@@ -1,18 +1,15 @@
-//! Finds the pods that would be created from documents. Pure.
-//!
-//! Every kind is supported whose pod template is in the usual place: an object with `metadata` and
-//! `spec.containers` somewhere below `spec`, below a key that ends in `template`. Kubeflow, Volcano, JobSet,
-//! Ray, Knative and Argo Rollouts follow this convention.
+//! Finds the pods that would be created from documents, in every kind with pod templates. Pure.
 
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
 
 use podlocal_settings::read::SettingError;
 use serde_json::{Value, json};
 
-use super::invalid_fields::{MULTIPLIERS, of_metadata, of_numbers};
+use super::invalid_fields::{of_metadata, of_numbers};
 use super::workload::{Pods, Workload};
 use crate::documents::kinds::pod_path;
 use crate::documents::misplaced_metadata::find_misplaced;
+use crate::documents::pod_templates::{self, PodTemplate};
 
 /// A pod template, and its workload.
 #[derive(Debug, Clone, PartialEq)]
@@ -26,9 +23,6 @@ pub(crate) struct Template {
     /// The labels and annotations on the object that have no effect.
     pub(crate) misplaced: Vec<SettingError>,
 }
-
-/// Keys on the path to a template that do not help to identify it.
-const SILENT: [&str; 5] = ["spec", "template", "jobTemplate", "podTemplate", "workerTemplate"];
 
 /// The objects in the documents: the documents themselves, or the items of Lists. An item of a typed list may
 /// omit its kind. Values that are not objects are left out.
@@ -116,82 +110,54 @@ fn name(object: &Value) -> &str {
 }
 
 /// All invalid fields in the metadata of the object and of its pod templates, and in the numbers of their
-/// pods.
+/// pods: without a template below them, `replicas` and `parallelism` may mean anything.
 pub(crate) fn invalid_fields(object: &Value) -> Vec<SettingError> {
     let mut errors = Vec::new();
     of_metadata(&object["metadata"], "metadata", &mut errors);
-    errors.extend(Walk::through(object).errors);
+    let templates = pod_templates::find(object);
+    let mut above = BTreeSet::new();
+    for PodTemplate { pointer, .. } in &templates {
+        let template = object.pointer(pointer).unwrap_or(&Value::Null);
+        of_metadata(&template["metadata"], &format!("{}.metadata", shown(pointer)), &mut errors);
+        above.extend(pointer.match_indices('/').skip(1).map(|(end, _)| &pointer[..end]));
+    }
+    for pointer in above {
+        of_numbers(object.pointer(pointer).unwrap_or(&Value::Null), &shown(pointer), &mut errors);
+    }
     errors
+}
+
+/// A JSON pointer as users write it: `spec.tasks[0].template`.
+fn shown(pointer: &str) -> String {
+    let mut shown = String::new();
+    for token in pointer.split('/').skip(1) {
+        match token.parse::<usize>() {
+            Ok(index) => shown.push_str(&format!("[{index}]")),
+            Err(_) => shown.push_str(&format!(".{}", token.replace("~1", "/").replace("~0", "~"))),
+        }
+    }
+    shown.split_off(1)
 }
 
 /// The templates of one object: the name of the part, the number of pods, the pod.
 fn below(object: &Value) -> Vec<(String, u64, Value)> {
+    let at = |pointer: &str| object.pointer(pointer).unwrap_or(&Value::Null);
     if object["kind"] == "Pod" {
         return vec![(String::new(), 1, pod(object))];
     }
-    let mut found = Walk::through(object).templates;
+    let found = pod_templates::find(object).into_iter();
+    let mut found: Vec<_> =
+        found.map(|template| (template.part, template.pods, pod(at(&template.pointer)))).collect();
     // A built-in kind without a pod template is an error that must be reported.
     let version = object["apiVersion"].as_str().unwrap_or_default();
     if found.is_empty()
         && let Some(path) = pod_path(version, object["kind"].as_str().unwrap_or_default())
     {
-        found.push((String::new(), 1, object.pointer(path).cloned().unwrap_or_default()));
+        found.push((String::new(), 1, at(path).clone()));
     }
     found
 }
 
 fn pod(template: &Value) -> Value {
     json!({"metadata": template["metadata"], "spec": template["spec"]})
-}
-
-/// What a walk through an object finds: its templates, and the invalid fields of these and above them.
-/// Without a template below them, `replicas` and `parallelism` may mean anything.
-#[derive(Default)]
-struct Walk {
-    templates: Vec<(String, u64, Value)>,
-    errors: Vec<SettingError>,
-}
-
-impl Walk {
-    fn through(object: &Value) -> Self {
-        let mut walk = Self::default();
-        for key in ["spec", "template"] {
-            walk.step(&object[key], key, 1, "");
-        }
-        walk
-    }
-
-    /// `place` is the path of `value`, `pods` the product of the numbers on it, and `part` the last key or
-    /// name on it that helps to identify a template.
-    fn step(&mut self, value: &Value, place: &str, pods: u64, part: &str) {
-        match value {
-            Value::Object(_)
-                if place.to_ascii_lowercase().ends_with("template")
-                    && value["spec"]["containers"].is_array() =>
-            {
-                of_metadata(&value["metadata"], &format!("{place}.metadata"), &mut self.errors);
-                self.templates.push((part.to_owned(), pods, pod(value)));
-            }
-            Value::Object(members) => {
-                let times = MULTIPLIERS.iter().filter_map(|name| value[name].as_u64());
-                let pods = times.fold(pods, u64::saturating_mul);
-                let before = self.templates.len();
-                for (key, member) in members {
-                    let part = if SILENT.contains(&key.as_str()) { part } else { key };
-                    self.step(member, &format!("{place}.{key}"), pods, part);
-                }
-                if self.templates.len() > before {
-                    of_numbers(value, place, &mut self.errors);
-                }
-            }
-            Value::Array(items) => {
-                for (index, item) in items.iter().enumerate() {
-                    let name = ["name", "groupName"].iter().find_map(|key| item[key].as_str());
-                    let index = index.to_string();
-                    self.step(item, &format!("{place}[{index}]"), pods, name.unwrap_or(&index));
-                }
-            }
-            _ => {}
-        }
-    }
 }

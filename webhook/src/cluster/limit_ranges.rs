@@ -1,7 +1,6 @@
 //! Watches the LimitRanges of all namespaces, so that no pod is rejected because of the resources of its
 //! sidecar.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use futures_util::StreamExt as _;
@@ -10,11 +9,12 @@ use kube::api::Api;
 use kube::runtime::WatchStreamExt as _;
 use kube::runtime::watcher::{self, Event, watcher};
 use podlocal_telemetry::Latch;
+use serde_json::Value;
 use tokio::sync::watch;
 
 use crate::metrics::{Metrics, Task};
 use crate::review::cluster_state::Cluster;
-use crate::review::limits::{Bounds, Limits};
+use crate::review::limits::Limits;
 
 /// Watches forever, and stores the limits in `cluster`. Failures are retried with backoff, and the known
 /// limits are kept. Only the limits of each LimitRange are stored.
@@ -28,25 +28,22 @@ pub(crate) async fn watch_limit_ranges(
     latch: Latch,
 ) {
     let mut latch = Some(latch);
-    let mut known: BTreeMap<(String, String), Bounds> = BTreeMap::new();
-    let mut listed = BTreeMap::new();
+    let (mut known, mut listed) = (Limits::default(), Limits::default());
     let changes = watcher(Api::<LimitRange>::all(client), watcher::Config::default()).default_backoff();
     let mut changes = std::pin::pin!(changes);
     while let Some(change) = changes.next().await {
         match change {
             Ok(Event::Init) => {
-                listed.clear();
+                listed = Limits::default();
                 continue;
             }
             Ok(Event::InitApply(range)) => {
-                listed.extend(bounds(&range));
+                listed.insert(&value(&range));
                 continue;
             }
             Ok(Event::InitDone) => known = std::mem::take(&mut listed),
-            Ok(Event::Apply(range)) => known.extend(bounds(&range)),
-            Ok(Event::Delete(range)) => {
-                known.remove(&key(&range));
-            }
+            Ok(Event::Apply(range)) => known.insert(&value(&range)),
+            Ok(Event::Delete(range)) => known.remove(&value(&range)),
             Err(error) => {
                 tracing::warn!(%error, "cannot watch the LimitRanges; retrying");
                 metrics.task_failures.inc(Task::Namespaces);
@@ -54,18 +51,11 @@ pub(crate) async fn watch_limit_ranges(
                 continue;
             }
         }
-        let limits =
-            Limits::together(known.iter().map(|((namespace, _), bounds)| (namespace.as_str(), bounds)));
-        cluster.send_modify(|cluster| cluster.limits = limits);
+        cluster.send_modify(|cluster| cluster.limits = known.clone());
         drop(latch.take());
     }
 }
 
-fn bounds(range: &LimitRange) -> Option<((String, String), Bounds)> {
-    Some((key(range), Bounds::of(&serde_json::to_value(range).ok()?)))
-}
-
-fn key(range: &LimitRange) -> (String, String) {
-    let metadata = &range.metadata;
-    (metadata.namespace.clone().unwrap_or_default(), metadata.name.clone().unwrap_or_default())
+fn value(range: &LimitRange) -> Value {
+    serde_json::to_value(range).unwrap_or_default()
 }

@@ -10,6 +10,7 @@ use podlocal_settings::value::{self, DomainName, LogLevel};
 use super::values::{by, log_level, server};
 use crate::review::annotations::Defaults;
 use crate::review::cluster_state::ClusterFlags;
+use crate::review::mutate::Policy;
 
 /// The default image of the sidecar: the one with the version of the webhook.
 pub(crate) const OWN_IMAGE: &str = concat!("ghcr.io/podlocal-dns/sidecar:", env!("CARGO_PKG_VERSION"));
@@ -84,6 +85,11 @@ impl Common {
             extra_search: self.extra_search.clone(),
             shared_tier: self.shared_tier.clone(),
         }
+    }
+
+    /// What the operator has set for all pods.
+    pub(crate) fn policy(&self) -> Policy {
+        Policy { image: self.image.clone(), defaults: self.defaults.clone() }
     }
 
     /// The text of the webhook's own `resolv.conf`, which may be missing, or of the file of `--resolv-conf`.

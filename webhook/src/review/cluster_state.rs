@@ -192,35 +192,6 @@ mod tests {
     }
 
     #[test]
-    fn underscore_search_domains_need_kubernetes_1_34() {
-        let text = OF_A_POD.replace("node.example", "node.example _dc.example");
-        let mut cluster = Cluster::new(&ClusterFlags::default(), &text);
-        for (minor, is_kept) in [(None, false), (Some(33), false), (Some(34), true), (Some(35), true)] {
-            cluster.version = minor.map(|minor| Version { major: 1, minor });
-            let expected = if is_kept { &["node.example", "_dc.example"][..] } else { &["node.example"] };
-            assert_eq!(cluster.node_search().collect::<Vec<_>>(), expected, "{minor:?}");
-        }
-    }
-
-    #[test]
-    fn tier_that_may_hide_names_of_cluster_dns_is_not_used() {
-        let address = "10.96.0.53:53".parse().expect("valid");
-        let flags = ClusterFlags { shared_tier: vec![address], ..ClusterFlags::default() };
-        let mut cluster = Cluster::new(&flags, OF_A_POD);
-        for (of_dns, of_tier, is_told) in [
-            (false, None, true),
-            (false, Some(false), true),
-            (true, Some(true), true),
-            (true, Some(false), false),
-            (true, None, false),
-        ] {
-            cluster.serves_impossible_names = of_dns;
-            cluster.shared_tier.serves_impossible_names = of_tier;
-            assert_eq!(cluster.tier_for_new_pods() == [address], is_told, "{of_dns} {of_tier:?}");
-        }
-    }
-
-    #[test]
     fn search_assist_is_full_only_for_verified_servers() {
         let own: SocketAddr = "8.8.8.8:53".parse().expect("valid");
         let mut cluster = Cluster::new(&ClusterFlags::default(), OF_A_POD);

@@ -149,11 +149,9 @@ fn examine(
         return Err(Skip::PrivilegedPortSysctl);
     }
     let dns = dns::configure(base, &spec["dnsConfig"], &namespace.name, cluster, &read)?;
-    let mut resources = qos::sidecar_resources(spec, &read.settings);
-    if let Some(bounds) = cluster.limits.bounds(&namespace.name) {
-        resources =
-            bounds.fit(resources, spec, &read.settings).map_err(|_exceeded| Skip::LimitRangeConflict)?;
-    }
+    let resources = qos::sidecar_resources(spec, &read.settings);
+    let resources = cluster.limits.fit(&namespace.name, resources, spec, &read.settings);
+    let resources = resources.map_err(|_exceeded| Skip::LimitRangeConflict)?;
     Ok(Decision::Inject(Box::new(Plan {
         read,
         local_nxdomain: cluster.local_nxdomain(base == Base::Own, dns.upstream.first()),

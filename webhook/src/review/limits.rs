@@ -12,13 +12,13 @@ use podlocal_settings::Settings;
 use podlocal_settings::value::Quantity;
 use serde_json::{Value, json};
 
-/// The limits of each namespace that has a LimitRange.
+/// The limits of each LimitRange, by namespace and name.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Limits(Arc<BTreeMap<String, Bounds>>);
+pub struct Limits(Arc<BTreeMap<(String, String), Bounds>>);
 
-/// The combined limits of all LimitRanges of a namespace.
+/// The limits of a LimitRange.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(crate) struct Bounds {
+struct Bounds {
     /// The limits per container, by resource.
     container: BTreeMap<String, Bound>,
     /// The maximum of the sum of all container limits of a pod, by resource.
@@ -43,30 +43,48 @@ pub(crate) struct Exceeded;
 const USUAL_CPU_LIMIT: &str = "100m";
 
 impl Limits {
-    /// Combines these LimitRanges.
+    /// Those of these LimitRanges.
     pub fn of<'a>(ranges: impl IntoIterator<Item = &'a Value>) -> Self {
-        let of_one = |range: &'a Value| Some((range["metadata"]["namespace"].as_str()?, Bounds::of(range)));
-        let bounds: Vec<_> = ranges.into_iter().filter_map(of_one).collect();
-        Self::together(bounds.iter().map(|(namespace, bounds)| (*namespace, bounds)))
+        let mut limits = Self::default();
+        ranges.into_iter().for_each(|range| limits.insert(range));
+        limits
     }
 
-    /// The limits of a namespace; `None` if it has no LimitRange.
-    pub(crate) fn bounds(&self, namespace: &str) -> Option<&Bounds> {
-        self.0.get(namespace)
+    /// Adds a LimitRange, or replaces its former limits.
+    pub(crate) fn insert(&mut self, range: &Value) {
+        Arc::make_mut(&mut self.0).insert(key(range), Bounds::of(range));
     }
 
-    /// Combines the limits of LimitRanges that were read one by one.
-    pub(crate) fn together<'a>(ranges: impl IntoIterator<Item = (&'a str, &'a Bounds)>) -> Self {
-        let mut namespaces: BTreeMap<String, Bounds> = BTreeMap::new();
-        for (namespace, bounds) in ranges {
-            namespaces.entry(namespace.to_owned()).or_default().add(bounds);
-        }
-        Self(Arc::new(namespaces))
+    pub(crate) fn remove(&mut self, range: &Value) {
+        Arc::make_mut(&mut self.0).remove(&key(range));
+    }
+
+    /// The resources of the sidecar in a pod with this `spec`, adjusted so that every LimitRange of the
+    /// namespace accepts them.
+    ///
+    /// # Errors
+    /// If the memory limit is less than a full cache takes, or the pod with the sidecar exceeds a `max` of
+    /// the whole pod.
+    pub(crate) fn fit(
+        &self,
+        namespace: &str,
+        ours: Option<Value>,
+        spec: &Value,
+        settings: &Settings,
+    ) -> Result<Option<Value>, Exceeded> {
+        let ranges = self.0.range((namespace.to_owned(), String::new())..);
+        let mut ranges = ranges.take_while(|((of, _), _)| of == namespace);
+        ranges.try_fold(ours, |ours, (_, bounds)| bounds.fit(ours, spec, settings))
     }
 }
 
+fn key(range: &Value) -> (String, String) {
+    let text = |key: &str| range["metadata"][key].as_str().unwrap_or_default().to_owned();
+    (text("namespace"), text("name"))
+}
+
 impl Bounds {
-    pub(crate) fn of(range: &Value) -> Self {
+    fn of(range: &Value) -> Self {
         let mut bounds = Self::default();
         for item in range["spec"]["limits"].as_array().into_iter().flatten() {
             let amounts = |kind: &str| {
@@ -96,41 +114,13 @@ impl Bounds {
         bounds
     }
 
-    /// Adds another LimitRange: the stricter limit applies.
-    fn add(&mut self, other: &Self) {
-        let least =
-            |one: Option<Quantity>, other: &Option<Quantity>| one.into_iter().chain(other.clone()).min();
-        for (resource, other) in &other.container {
-            let bound = self.container.entry(resource.clone()).or_default();
-            bound.min = bound.min.take().max(other.min.clone());
-            bound.max = least(bound.max.take(), &other.max);
-            bound.default = least(bound.default.take(), &other.default);
-            bound.has_ratio |= other.has_ratio;
-        }
-        for (resource, max) in &other.pod_max {
-            let min = least(self.pod_max.remove(resource), &Some(max.clone()));
-            self.pod_max.extend(min.map(|min| (resource.clone(), min)));
-        }
-    }
-
-    /// The resources of the sidecar in a pod with this `spec`, adjusted so that the API server accepts them.
-    ///
     /// | limit of a container | request | limit |
     /// |---|---|---|
     /// | `min` | at least | at least |
     /// | `max` | at most | at most |
     /// | `default`, if the sidecar has no limit | at most: it becomes the limit | |
     /// | `maxLimitRequestRatio` | equal to the limit, which every ratio allows | 100m of CPU if there is none |
-    ///
-    /// # Errors
-    /// If the memory limit is less than a full cache takes, or the pod with the sidecar exceeds a `max` of
-    /// the whole pod.
-    pub(crate) fn fit(
-        &self,
-        ours: Option<Value>,
-        spec: &Value,
-        settings: &Settings,
-    ) -> Result<Option<Value>, Exceeded> {
+    fn fit(&self, ours: Option<Value>, spec: &Value, settings: &Settings) -> Result<Option<Value>, Exceeded> {
         // Without resources, the sidecar gets the defaults of the LimitRange, or shares those of the pod.
         let Some(mut ours) = ours else { return Ok(None) };
         for (resource, bound) in &self.container {
@@ -252,16 +242,22 @@ mod tests {
     }
 
     #[test]
-    fn strictest_of_several_limit_ranges_applies() {
-        let range = |item: Value| json!({"metadata": {"namespace": "web"}, "spec": {"limits": [item]}});
+    fn every_limit_range_of_the_namespace_applies() {
+        let range = |name: &str, item: Value| json!({"metadata": {"namespace": "web", "name": name}, "spec": {"limits": [item]}});
         let ranges = [
-            range(json!({"type": "Container", "min": {"cpu": "10m"}, "max": {"memory": "1Gi"}})),
-            range(json!({"type": "Container", "min": {"cpu": "20m"}, "max": {"memory": "16Mi"}})),
+            range("a", json!({"type": "Container", "min": {"cpu": "10m"}, "max": {"memory": "1Gi"}})),
+            range("b", json!({"type": "Container", "min": {"cpu": "20m"}, "max": {"memory": "16Mi"}})),
             json!({"metadata": {"namespace": "other"}}),
         ];
-        let limits = Limits::of(&ranges);
+        let mut limits = Limits::of(&ranges);
+        let fitted = |limits: &Limits, namespace: &str| {
+            limits.fit(namespace, Some(burstable()), &json!({}), &Settings::defaults())
+        };
         let expected = json!({"requests": {"cpu": "20m", "memory": "12Mi"}, "limits": {"memory": "16Mi"}});
-        assert_eq!(fitted(limits.bounds("web").expect("two"), &burstable()), Ok(expected));
-        assert_eq!(limits.bounds("elsewhere"), None);
+        assert_eq!(fitted(&limits, "web"), Ok(Some(expected)));
+        assert_eq!(fitted(&limits, "elsewhere"), Ok(Some(burstable())));
+        let [_, second, _] = &ranges;
+        limits.remove(second);
+        assert_eq!(fitted(&limits, "web").expect("fits").expect("some")["requests"]["cpu"], "10m");
     }
 }

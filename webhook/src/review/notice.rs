@@ -114,7 +114,6 @@ impl Kind {
 mod tests {
     use super::*;
     use crate::review::skip::Skip;
-    use podlocal_settings::table;
     use serde_json::json;
 
     fn mutation(outcome: Outcome, ignored: &[SettingError]) -> Mutation {
@@ -124,30 +123,6 @@ mod tests {
     fn metadata() -> Value {
         let reference = |kind: &str, controller: bool| json!({"apiVersion": "apps/v1", "kind": kind, "name": "web", "uid": "u-1", "controller": controller});
         json!({"ownerReferences": [reference("Other", false), reference("ReplicaSet", true)]})
-    }
-
-    #[test]
-    fn controller_is_notified_of_a_skip_unless_the_pod_opted_out() {
-        let of = |skip: Skip| Notice::of(&metadata(), "team-a", &mutation(Outcome::Skipped(skip), &[]));
-        let notice = of(Skip::DnsPolicyDefault).expect("a notice");
-        assert_eq!((notice.owner.kind.as_str(), notice.owner.namespace.as_str()), ("ReplicaSet", "team-a"));
-        assert_eq!(notice.kind, Kind::NotInjected);
-        assert!(notice.note.starts_with("pod not injected: its dnsPolicy is Default"), "{}", notice.note);
-        assert_eq!(of(Skip::OptedOut), None);
-    }
-
-    #[test]
-    fn notice_names_ignored_settings_but_not_their_values() {
-        assert_eq!(Notice::of(&metadata(), "a", &mutation(Outcome::Injected, &[])), None);
-        let evil = "call 555-0100 to claim your prize";
-        let errors = [
-            SettingError::new(format!("annotation {}", table::NDOTS.annotation()), evil, "a whole number"),
-            SettingError::new(format!("annotation podlocal-dns.io/{evil}"), evil, "the name of a setting"),
-        ];
-        let notice = Notice::of(&metadata(), "a", &mutation(Outcome::Injected, &errors)).expect("a notice");
-        let expected = "pod injected, but these settings were ignored: ndots, 1 unknown; \
-         see its annotation podlocal-dns.io/status for the reasons";
-        assert_eq!((notice.kind, notice.note.as_str()), (Kind::SettingsIgnored, expected));
     }
 
     #[test]

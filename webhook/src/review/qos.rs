@@ -210,14 +210,4 @@ mod tests {
         let spec = pod(&[json!({"limits": {"cpu": "1", "memory": "1Gi"}})]);
         assert_eq!(sidecar_resources(&spec, &settings).expect("has resources")["limits"]["cpu"], "250m");
     }
-
-    #[test]
-    fn pod_level_resources_leave_the_sidecar_without_its_own() {
-        let mut spec = pod(&[json!({})]);
-        spec["resources"] = json!({"limits": {"cpu": "1", "memory": "1Gi"}});
-        assert_eq!(class(&spec), Class::Guaranteed);
-        assert_eq!(sidecar_resources(&spec, &Settings::defaults()), None);
-        spec["resources"] = json!({"requests": {}});
-        assert_eq!(class(&spec), Class::BestEffort);
-    }
 }

@@ -124,7 +124,7 @@ mod tests {
         runtime.block_on(async {
             let limits = Limits { connections: 1, bytes: 2 * LARGEST_REVIEW };
             let connections = Connections::new(limits, Arc::new(Metrics::default()));
-            let slot = connections.admit([10, 0, 0, 1].into()).await;
+            let slot = connections.admit([10, 0, 0, 1].into(), None).await;
             read(&HeaderMap::new(), Body::from_stream(chunks), &mut slot.begin_request()).await
         })
     }

@@ -45,20 +45,24 @@ pub(crate) struct ApiServer {
 }
 
 #[derive(Default)]
-struct Objects {
+pub(crate) struct Objects {
     by_path: BTreeMap<String, Value>,
     written: BTreeMap<String, usize>,
     read: BTreeMap<String, usize>,
     version: u64,
-    to_fail: usize,
-    to_overtake: usize,
-    failed: usize,
     is_down: bool,
-    is_read_only: bool,
+    /// How many requests will fail.
+    pub(crate) to_fail: usize,
+    /// How many requests have failed.
+    pub(crate) failed: usize,
+    /// How many requests that replace or patch will get a conflict.
+    pub(crate) to_overtake: usize,
+    /// Whether no client may write.
+    pub(crate) is_read_only: bool,
     /// Collections that no client may list or watch, and objects that no client may get.
-    forbidden: BTreeSet<String>,
+    pub(crate) forbidden: BTreeSet<String>,
     /// How many continue tokens are rejected as expired.
-    to_expire: usize,
+    pub(crate) to_expire: usize,
     /// Every change with its version: a watch begins after the version that it names.
     history: Vec<(u64, Change)>,
     /// Wakes the watches; they end when it is dropped.
@@ -84,15 +88,17 @@ impl ApiServer {
         kube::Client::try_from(kube::Config::new(url)).expect("a client")
     }
 
-    /// A kubeconfig for this server.
-    pub(crate) fn kubeconfig(&self) -> String {
-        json!({
+    /// A file with a kubeconfig for this server.
+    pub(crate) fn kubeconfig(&self) -> tempfile::NamedTempFile {
+        let kubeconfig = json!({
             "apiVersion": "v1", "kind": "Config", "current-context": "test",
             "contexts": [{"name": "test", "context": {"cluster": "test", "user": "test"}}],
             "clusters": [{"name": "test", "cluster": {"server": format!("http://{}", self.address)}}],
             "users": [{"name": "test", "user": {}}],
-        })
-        .to_string()
+        });
+        let file = tempfile::NamedTempFile::new().expect("a file");
+        std::fs::write(&file, kubeconfig.to_string()).expect("writes");
+        file
     }
 
     /// Stores an object, as another client would.
@@ -138,36 +144,6 @@ impl ApiServer {
         self.objects().read.get(path).copied().unwrap_or_default()
     }
 
-    /// Lets that many requests fail.
-    pub(crate) fn fail_next(&self, requests: usize) {
-        self.objects().to_fail = requests;
-    }
-
-    /// Answers that many replace or patch requests with a conflict.
-    pub(crate) fn overtake_next(&self, writes: usize) {
-        self.objects().to_overtake = writes;
-    }
-
-    /// How many requests have failed.
-    pub(crate) fn failed(&self) -> usize {
-        self.objects().failed
-    }
-
-    /// Rejects every write from now on, as without permission.
-    pub(crate) fn refuse_writes(&self) {
-        self.objects().is_read_only = true;
-    }
-
-    /// Rejects lists and watches of `path`, or a get of it, as without permission.
-    pub(crate) fn forbid(&self, path: &str) {
-        self.objects().forbidden.insert(path.to_owned());
-    }
-
-    /// Lets that many continue tokens expire.
-    pub(crate) fn expire_next(&self, tokens: usize) {
-        self.objects().to_expire = tokens;
-    }
-
     /// Lets every request fail from now on, or none; closes all watches.
     pub(crate) fn set_down(&self, is_down: bool) {
         let mut objects = self.objects();
@@ -175,7 +151,8 @@ impl ApiServer {
         objects.changed = sync::watch::Sender::default();
     }
 
-    fn objects(&self) -> MutexGuard<'_, Objects> {
+    /// The objects, and what goes wrong from now on.
+    pub(crate) fn objects(&self) -> MutexGuard<'_, Objects> {
         self.state.lock().expect("the lock")
     }
 }

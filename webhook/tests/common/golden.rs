@@ -6,6 +6,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use base64::Engine as _;
+use podlocal_settings::Settings;
 use podlocal_settings::read::{Given, read};
 use podlocal_settings::table::{self, Setting};
 use podlocal_settings::value::DomainName;
@@ -117,7 +118,7 @@ impl Case {
         json_patch::patch(&mut patched, &patch).expect("every operation applies");
 
         if reviewed.outcome == ReviewOutcome::Done(Outcome::Injected) {
-            assert_sidecar_starts(&patched, &self.name());
+            sidecar_settings(&patched, &self.name());
         }
 
         let (decision, reason) = reviewed.outcome.labels();
@@ -175,8 +176,9 @@ impl Case {
     }
 }
 
-/// Asserts that every variable of the sidecar is valid: with an invalid one it exits with 64.
-fn assert_sidecar_starts(pod: &Value, place: &str) {
+/// The settings with which the sidecar starts. Every variable must be valid: with an invalid one it exits
+/// with 64.
+pub(crate) fn sidecar_settings(pod: &Value, place: &str) -> Settings {
     let variables = pod.pointer("/spec/initContainers/0/env").and_then(Value::as_array);
     let variables = variables.unwrap_or_else(|| panic!("{place}: {}", written(pod)));
     let read = read(|setting| {
@@ -186,6 +188,7 @@ fn assert_sidecar_starts(pod: &Value, place: &str) {
     });
     assert_eq!((read.errors, read.accepted.len()), (Vec::new(), variables.len()), "{place}");
     assert!(read.accepted.iter().all(|(setting, _)| setting.is_for_sidecar()), "{place}");
+    read.settings
 }
 
 /// A value as YAML.

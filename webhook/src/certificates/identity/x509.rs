@@ -2,10 +2,12 @@
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use rustls::pki_types::CertificateDer;
+use rustls::client::verify_server_name;
+use rustls::pki_types::{CertificateDer, ServerName};
+use rustls::server::ParsedCertificate;
 use x509_parser::certificate::X509Certificate;
 use x509_parser::pem::Pem;
-use x509_parser::prelude::{FromDer as _, GeneralName};
+use x509_parser::prelude::FromDer as _;
 
 use super::Unusable;
 
@@ -53,21 +55,11 @@ pub(super) fn is_signed_by(certificate: &CertificateDer<'_>, authority: &Certifi
         && certificate.verify_signature(Some(authority.public_key())).is_ok()
 }
 
-/// Whether the certificate contains that DNS name or IP address.
-pub(super) fn is_for(der: &[u8], name: &str) -> bool {
-    let Ok((_, certificate)) = X509Certificate::from_der(der) else {
+/// Whether the certificate is for that DNS name or IP address.
+pub(super) fn is_for(certificate: &CertificateDer<'_>, name: &str) -> bool {
+    let (Ok(certificate), Ok(name)) = (ParsedCertificate::try_from(certificate), ServerName::try_from(name))
+    else {
         return false;
     };
-    let address = name.parse::<std::net::IpAddr>().ok().map(|address| match address {
-        std::net::IpAddr::V4(address) => address.octets().to_vec(),
-        std::net::IpAddr::V6(address) => address.octets().to_vec(),
-    });
-    let names = certificate.subject_alternative_name().ok().flatten();
-    names.is_some_and(|names| {
-        names.value.general_names.iter().any(|general| match general {
-            GeneralName::DNSName(text) => text.eq_ignore_ascii_case(name),
-            GeneralName::IPAddress(octets) => address.as_deref() == Some(*octets),
-            _ => false,
-        })
-    })
+    verify_server_name(&certificate, &name).is_ok()
 }

@@ -1,21 +1,13 @@
 //! Every review is answered, even an invalid one.
 
 use super::*;
-use crate::review::cluster_state::Tier;
+use crate::review::cluster_state::ClusterFlags;
 use crate::review::outcome::Outcome;
 use podlocal_settings::table;
 
 fn cluster() -> Cluster {
-    Cluster {
-        dns: vec!["10.96.0.10:53".parse().expect("valid")],
-        domain: podlocal_settings::Settings::defaults().cluster_domain,
-        extra_search: Vec::new(),
-        version: None,
-        serves_impossible_names: false,
-        admits_namespaces: true,
-        shared_tier: Tier::default(),
-        limits: crate::review::limits::Limits::default(),
-    }
+    let flags = ClusterFlags { dns: vec![([10, 96, 0, 10], 53).into()], ..ClusterFlags::default() };
+    Cluster::new(&flags, "")
 }
 
 fn answer(body: &[u8]) -> (Value, ReviewOutcome) {
@@ -69,27 +61,6 @@ fn the_namespace_is_that_of_the_request_and_never_of_the_pod() {
     let patch = BASE64.decode(response["patch"].as_str().expect("a text")).expect("base64");
     let patch = String::from_utf8(patch).expect("UTF-8");
     assert!(patch.contains("web.svc.cluster.local") && !patch.contains("evil"), "{patch}");
-}
-
-#[test]
-fn the_annotations_are_those_of_the_namespace_of_the_request() {
-    let pod = json!({"metadata": {"namespace": "evil"}, "spec": {"containers": []}});
-    let annotations_of = |namespace: &str| {
-        assert_eq!(namespace, "web");
-        Map::from_iter([
-            (table::NDOTS.annotation(), json!("4")),
-            (table::WAIT_TIMEOUT.annotation(), json!("soon")),
-        ])
-    };
-    let policy = Policy { image: "sidecar:1".to_owned(), defaults: Vec::new() };
-    let reviewed = review(review_of(&pod).to_string().as_bytes(), annotations_of, &cluster(), &policy);
-    let answer: Value = serde_json::from_slice(&reviewed.body).expect("JSON");
-    let patch = BASE64.decode(answer["response"]["patch"].as_str().expect("a text")).expect("base64");
-    let patch = String::from_utf8(patch).expect("UTF-8");
-    assert!(patch.contains(r#"{"name":"ndots","value":"4"}"#), "{patch}");
-    let warning = answer["response"]["warnings"][0].as_str().expect("a text");
-    assert!(warning.contains("the namespace's annotation"), "{warning}");
-    assert_eq!(reviewed.ignored, 1);
 }
 
 #[test]

@@ -4,50 +4,6 @@ use super::*;
 use serde_json::json;
 
 #[test]
-fn fields_that_decide_are_stored_and_others_are_not() {
-    let env = json!([{"name": "A", "value": "1"}]);
-    let body = json!({
-        "kind": "AdmissionReview",
-        "request": {
-            "uid": "u-1",
-            "userInfo": {"groups": ["a"]},
-            "object": {
-                "metadata": {
-                    "labels": {"app": "web", INJECT_LABEL: "enabled"},
-                    "annotations": {"other.example/x": "1", "podlocal-dns.io/ndots": "3"},
-                    "managedFields": [{"manager": "kubectl"}],
-                },
-                "spec": {
-                    "containers": [{"name": "app", "env": env, "ports": [{"name": "web", "containerPort": 80}]}],
-                    "initContainers": [{"name": "a", "env": env}],
-                    "volumes": [{}],
-                },
-            },
-        },
-    });
-    let Read { review, result } = read(body.to_string().as_bytes());
-    assert!(result.is_ok());
-    let object = json!({
-        "metadata": {"labels": {INJECT_LABEL: "enabled"}, "annotations": {"podlocal-dns.io/ndots": "3"}},
-        "spec": {
-            "containers": [{"name": "app", "ports": [{"containerPort": 80}]}],
-            "initContainers": [{"name": "a", "env": env}],
-        },
-    });
-    let expected = json!({"kind": "AdmissionReview", "request": {"uid": "u-1", "object": object}});
-    assert_eq!(review, expected);
-}
-
-#[test]
-fn value_of_unexpected_type_keeps_its_type() {
-    let spec = json!({"containers": {"a": 1}, "os": [1, 2], "affinity": 7, "nodeSelector": "x"});
-    let Read { review, result } = read(json!({"request": {"object": {"spec": spec}}}).to_string().as_bytes());
-    assert!(result.is_ok());
-    let expected = json!({"containers": {}, "os": [], "affinity": 7, "nodeSelector": "x"});
-    assert_eq!(review["request"]["object"]["spec"], expected);
-}
-
-#[test]
 fn last_duplicate_member_wins() {
     let Read { review, .. } = read(br#"{"kind": {"a": 1}, "apiVersion": "v1", "kind": [2]}"#);
     assert_eq!(review, json!({"kind": [2], "apiVersion": "v1"}));
