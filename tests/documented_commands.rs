@@ -18,7 +18,7 @@ use nix::unistd::Pid;
 use podlocal_harness::failure::{Failure, WithContext};
 use podlocal_harness::model::node;
 use podlocal_harness::model::testbed::{self, Test, Testbed};
-use podlocal_harness::programs::Programs;
+use podlocal_harness::programs::{self, Programs};
 use podlocal_harness::repository::root;
 use podlocal_tests::documents::{Block, Document, Kind};
 use tokio::process::Command;
@@ -41,7 +41,7 @@ fn main() -> ExitCode {
     // Outside the node, where cargo can work.
     if !testbed::is_listing()
         && !node::is_inside()
-        && let Err(failure) = Programs::build_inspect()
+        && let Err(failure) = programs::build(programs::INSPECT)
     {
         eprintln!("the tests cannot run: {failure}");
         return ExitCode::FAILURE;
@@ -174,7 +174,7 @@ fn link_repository(directory: &Path) -> Result<(), Failure> {
 
 /// A PATH with the programs of the workspace first: those under test, and those of the tests.
 fn path_with(programs: &Programs, directory: &Path) -> Result<String, Failure> {
-    let (inspect, cluster_dns) = (Programs::built_inspect()?, Programs::directory()?.join("cluster-dns"));
+    let (inspect, cluster_dns) = (programs::program(programs::INSPECT)?, programs::program("cluster-dns")?);
     for (name, program) in [
         ("podlocal-sidecar", &*programs.sidecar),
         ("podlocal-inspect", &*inspect),

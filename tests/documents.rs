@@ -203,14 +203,6 @@ fn blocks_that_are_not_run_are_valid_shell_and_name_existing_files() {
     none(&mistakes);
 }
 
-#[test]
-fn a_step_of_ci_is_read_to_its_end_and_no_further() {
-    let ci = "\nstep_one() {\n    # a\n    cargo test --workspace --locked 2>&1 |\\\n        tee x\n}\n\nstep_two() (\n    b c\n)\n";
-    assert_eq!(step_of(ci, "one"), [vec!["cargo", "test", "--workspace", "2>&1", "|", "tee", "x"]]);
-    assert_eq!(step_of(ci, "two"), [vec!["b", "c"]]);
-    assert!(step_of(ci, "three").is_empty());
-}
-
 /// The table of threats names the tests and attacks that prove its claims. A row without one must say that
 /// nothing prevents the threat.
 #[test]

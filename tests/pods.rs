@@ -47,8 +47,8 @@ fn sleeping_pod() -> Value {
 async fn look_up(running: &Running, words: &[&str]) -> Result<Vec<Lookup>, Failure> {
     let words: Vec<&str> = ["lookup"].iter().chain(words).copied().collect();
     let executed = running.execute("app", &words).await?;
-    let lookups = Lookup::read_all(&executed.output);
-    assert!(executed.exit.is_success(), "{words:?}: {executed:?}\n{}", running.status().describe());
+    let lookups = Lookup::read_all(&executed.stdout);
+    assert!(executed.is_success, "{words:?}: {executed:?}\n{}", running.status().describe());
     Ok(lookups)
 }
 
@@ -77,7 +77,7 @@ async fn port_53_needs_the_sysctl_and_nothing_else(testbed: Testbed) -> Result<(
 
     let with = cluster.run(cluster.spec(admitted.clone(), "default"))?;
     with.wait_until_started("app").await?;
-    let identity = with.execute(names::CONTAINER_NAME, &["cat", "/proc/self/status"]).await?.output;
+    let identity = with.execute(names::CONTAINER_NAME, &["cat", "/proc/self/status"]).await?.stdout;
     assert_eq!(line_of(&identity, "Uid:"), ["65532"; 4], "{identity}");
     assert_eq!(line_of(&identity, "CapEff:"), ["0000000000000000"], "{identity}");
     look_up(&with, &["www.example.com"]).await?;

@@ -14,6 +14,7 @@ use podlocal_harness::programs::target_directory;
 use podlocal_tests::resolvers::clients::Client;
 use podlocal_tests::resolvers::differential::{self, Outcome};
 use podlocal_tests::resolvers::matrix::{Cell, table};
+use podlocal_tests::resolvers::names;
 use podlocal_tests::resolvers::questions::{Question, questions, world};
 
 static CELLS: Mutex<Vec<Cell>> = Mutex::new(Vec::new());
@@ -57,8 +58,8 @@ fn tests(client: Client) -> [Test; 2] {
 }
 
 async fn compare_ndots(client: Client, testbed: Testbed) -> Result<(), Failure> {
-    let world = differential::world();
-    let start = |between| Cluster::start_with(between, &testbed.node, &testbed.programs, world.clone());
+    let world = names::world();
+    let start = |between| Cluster::start(between, &testbed.node, &testbed.programs, world.clone());
     let (direct, injected) = (start(DnsPath::Direct).await?, start(DnsPath::Sidecars).await?);
     let outcome = differential::compare(client, [&direct, &injected]).await?;
     let faults = outcome.faults.clone();
@@ -81,7 +82,7 @@ async fn try_cell(client: Client, question: &Question, ways: [&Cluster; 2]) -> R
 }
 
 async fn compare(client: Client, testbed: Testbed) -> Result<(), Failure> {
-    let start = |between| Cluster::start_with(between, &testbed.node, &testbed.programs, world());
+    let start = |between| Cluster::start(between, &testbed.node, &testbed.programs, world());
     let (direct, injected) = (start(DnsPath::Direct).await?, start(DnsPath::Sidecars).await?);
     let mut faults = Vec::new();
     let mut tried = 0;

@@ -8,7 +8,6 @@ use futures_util::future::try_join_all;
 use futures_util::stream::{self, StreamExt as _, TryStreamExt as _};
 use podlocal_harness::failure::Failure;
 use podlocal_harness::model::cluster::{Cluster, DnsPath};
-use podlocal_harness::model::cluster_dns::Faults;
 use podlocal_harness::model::node;
 use podlocal_harness::model::testbed::{self, Test, Testbed};
 use podlocal_tests::resolvers::clients::Client;
@@ -34,10 +33,10 @@ fn main() -> ExitCode {
 }
 
 async fn clusters(testbed: &Testbed, delay: u64) -> Result<[Cluster; 2], Failure> {
-    let start = |between| Cluster::start_with(between, &testbed.node, &testbed.programs, world());
+    let start = |between| Cluster::start(between, &testbed.node, &testbed.programs, world());
     let clusters = [start(DnsPath::Direct).await?, start(DnsPath::Sidecars).await?];
     for cluster in &clusters {
-        cluster.dns.set_faults(Faults { delay: Duration::from_millis(delay), ..Faults::default() });
+        cluster.dns.set_delay(Duration::from_millis(delay));
     }
     Ok(clusters)
 }

@@ -7,9 +7,8 @@
 //! | cluster DNS (`harness/src/model/cluster_dns`) | the same | results of lookups, the number of queries |
 //! | API server of the webhook (`webhook/tests/common/api_server`) | tests of the webhook | `models/api_server.rs` |
 
-mod api_server;
+pub(crate) mod api_server;
 
-use std::process::Stdio;
 use std::time::Duration;
 
 use podlocal_harness::cluster::client::{Libc, SLEEP, pod};
@@ -17,16 +16,16 @@ use podlocal_harness::cluster::coredns::CoreDns;
 use podlocal_harness::cluster::dns::{OwnDns, Zone};
 use podlocal_harness::cluster::namespace::Namespace;
 use podlocal_harness::cluster::{eventually, name_of, object};
+use podlocal_harness::command;
 use podlocal_harness::failure::{Failure, WithContext as _};
 use podlocal_harness::model::comparison::{DNS, Outcome, POD, PodScenario, Scenario, lookup_result};
-use podlocal_harness::programs::Programs;
+use podlocal_harness::programs::{Programs, build};
 use podlocal_settings::names::{CONTAINER_NAME, INJECT_DISABLED, INJECT_ENABLED, INJECT_LABEL};
 use serde_json::{Value, json};
-use tokio::io::AsyncWriteExt as _;
 use tokio::process::Command;
 use tokio::time::sleep;
 
-use crate::runner::{Context, Test, tests};
+use crate::runner::Context;
 
 /// The zone of the separate CoreDNS. No client asks for its names.
 const UNUSED: Zone<'_> = Zone { name: "models.test", ttl: 30, addresses: &["203.0.113.7"] };
@@ -51,14 +50,9 @@ const ATTEMPTS: u32 = 3;
 /// The time for which the counters of CoreDNS must not change.
 const SETTLE: Duration = Duration::from_millis(500);
 
-pub(crate) fn tests() -> Vec<Test> {
-    [tests![pods_do_the_same_on_the_model_and_on_a_real_node], api_server::tests()]
-        .into_iter()
-        .flatten()
-        .collect()
-}
-
-async fn pods_do_the_same_on_the_model_and_on_a_real_node(context: Context) -> Result<(), Failure> {
+pub(crate) async fn pods_do_the_same_on_the_model_and_on_a_real_node(
+    context: Context,
+) -> Result<(), Failure> {
     let mut namespace = context.namespace.clone();
     for attempt in 1.. {
         match compare(&namespace).await? {
@@ -151,21 +145,11 @@ async fn node_searches(namespace: &Namespace) -> Result<Vec<String>, Failure> {
 }
 
 async fn run_on_model(scenario: &Scenario) -> Result<Vec<Outcome>, Failure> {
-    let program = tokio::task::spawn_blocking(Programs::build_model_node);
+    let program = tokio::task::spawn_blocking(|| Programs::build().and_then(|_| build("model-node")));
     let program = program.await.with_context("building model-node")??;
-    let running = || format!("running {}", program.display());
-    let mut command = Command::new(&program);
-    command.stdin(Stdio::piped()).stdout(Stdio::piped()).kill_on_drop(true);
-    let mut child = command.spawn().with_context(running)?;
-    if let Some(mut stdin) = child.stdin.take() {
-        let scenario = serde_json::to_vec(scenario).with_context(running)?;
-        stdin.write_all(&scenario).await.with_context(running)?;
-    }
-    let output = child.wait_with_output().await.with_context(running)?;
-    if !output.status.success() {
-        return Err(Failure::new(format!("{}: {}; see its output", running(), output.status)));
-    }
-    serde_json::from_slice(&output.stdout).with_context(running)
+    let scenario = serde_json::to_string(scenario).with_context("writing the scenario")?;
+    let outcomes = command::run(Command::new(program), &scenario).await?;
+    serde_json::from_str(&outcomes).with_context("reading the outcomes of the model")
 }
 
 async fn run_on_cluster(

@@ -16,7 +16,6 @@ use podlocal_harness::failure::{Failure, WithContext};
 use podlocal_harness::model::admission::Webhook;
 use podlocal_harness::model::cluster::Cluster;
 use podlocal_harness::model::cluster_dns::{Capacity, World};
-use podlocal_harness::model::cluster_tier::ClusterTier;
 use podlocal_harness::model::job::Job;
 use podlocal_harness::model::lookup::{BARRIER_VARIABLE, Lookup, WAITING};
 use podlocal_harness::model::node::Node;
@@ -51,7 +50,7 @@ pub async fn run(arm: Arm, experiment: &Experiment) -> Result<Figures, Failure> 
     let Experiment { node, programs, job, world, .. } = experiment;
     let world = world.clone().namespace(job.namespace());
     let dns_path = arm.dns_path().ok_or_else(|| Failure::new(format!("no model of {}", arm.name())))?;
-    let cluster = Cluster::start_with(dns_path, node, programs, world).await?;
+    let cluster = Cluster::start(dns_path, node, programs, world).await?;
     let directory = node.directory(&format!("gang-{arm:?}"))?;
     let mut figures = Figures::new(arm, experiment.pods);
     let mut first_start = None;
@@ -85,11 +84,8 @@ pub async fn run(arm: Arm, experiment: &Experiment) -> Result<Figures, Failure> 
     }
     figures.finish(cluster.dns.counts());
     if !figures.is_success() {
-        let logs =
-            [cluster.webhook().map(Webhook::describe), cluster.shared_tier().map(ClusterTier::describe)];
-        for log in logs.into_iter().flatten() {
-            figures.first_failure.get_or_insert_default().push_str(&log);
-        }
+        let log = cluster.webhook().map(Webhook::describe);
+        figures.first_failure.get_or_insert_default().push_str(&log.unwrap_or_default());
     }
     Ok(figures)
 }
@@ -163,9 +159,6 @@ async fn start(
 ) -> Result<Member, Failure> {
     let created = now();
     let admitted = cluster.admit(pod, job.namespace()).await?;
-    if cluster.shared_tier().is_some_and(|tier| !tier.is_known_to(&admitted.pod)) {
-        return Err(Failure::new("the webhook has not configured the shared tier in the pod's sidecar"));
-    }
     let mut spec = cluster.spec(admitted, job.namespace());
     spec.environment.insert(BARRIER_VARIABLE.to_owned(), barrier.display().to_string());
     let running = cluster.run(spec)?;

@@ -183,17 +183,3 @@ fn corefile_with(corefile: &str, zone: Zone<'_>) -> String {
     block += "    }\n}\n";
     format!("{corefile}{block}")
 }
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_zone_becomes_a_server_block_of_the_corefile() {
-        let zone = Zone { name: "fault.test", ttl: 5, addresses: &["203.0.113.1"] };
-        let text = corefile_with(".:53 {\n}\n", zone);
-        assert!(text.starts_with(".:53 {\n}\n\nfault.test:53 {\n    prometheus :9153\n"), "{text}");
-        assert!(text.contains("answer \"{{ .Name }} 5 IN A 203.0.113.1\"\n"), "{text}");
-        assert_eq!(text.matches('{').count(), text.matches('}').count(), "{text}");
-    }
-}

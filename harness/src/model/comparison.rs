@@ -11,7 +11,7 @@ use serde_json::Value;
 use tokio::time::sleep;
 
 use crate::failure::{Failure, WithContext};
-use crate::model::cluster::Cluster;
+use crate::model::cluster::{Cluster, DnsPath};
 use crate::model::cluster_dns::{Service, World};
 use crate::model::lookup::Lookup;
 use crate::model::node::Node;
@@ -84,7 +84,7 @@ pub async fn run(scenario: &Scenario, node: &Node, programs: &Programs) -> Resul
     for (name, address) in &scenario.outside {
         world = world.outside(name, 30, *address);
     }
-    let mut cluster = Cluster::start_with_webhook(node, programs, world).await?;
+    let mut cluster = Cluster::start(DnsPath::Sidecars, node, programs, world).await?;
     cluster.names.node_searches.clone_from(&scenario.node_searches);
     let mut outcomes = Vec::new();
     for pod in &scenario.pods {
@@ -107,7 +107,7 @@ async fn run_pod(scenario: &PodScenario, namespace: &str, cluster: &Cluster) -> 
     if !scenario.names.is_empty() {
         let words: Vec<_> = ["lookup"].into_iter().chain(scenario.names.iter().map(String::as_str)).collect();
         let executed = running.execute("client", &words).await?;
-        lookups.extend(Lookup::read_all(&executed.output).into_iter().map(|lookup| {
+        lookups.extend(Lookup::read_all(&executed.stdout).into_iter().map(|lookup| {
             let error = lookup.error.unwrap_or_default();
             let error = error.strip_prefix("failed to lookup address information: ").unwrap_or(&error);
             (lookup.name, lookup_result(error, lookup.addresses))
@@ -128,5 +128,5 @@ async fn run_pod(scenario: &PodScenario, namespace: &str, cluster: &Cluster) -> 
 }
 
 async fn file(running: &Running, path: &str) -> Result<String, Failure> {
-    Ok(running.execute("client", &["cat", path]).await?.output)
+    Ok(running.execute("client", &["cat", path]).await?.stdout)
 }

@@ -10,7 +10,7 @@ use libtest_mimic::{Arguments, Completion, Failed, Trial};
 use tokio::runtime::Runtime;
 
 use crate::failure::{Failure, WithContext};
-use crate::model::cluster::Cluster;
+use crate::model::cluster::{Cluster, DnsPath};
 use crate::model::cluster_dns::World;
 use crate::model::node::{self, Node, Refused};
 use crate::programs::Programs;
@@ -25,14 +25,9 @@ pub struct Testbed {
 }
 
 impl Testbed {
-    /// A separate cluster for the test with the example world, without the webhook.
-    pub async fn cluster(&self) -> Result<Cluster, Failure> {
-        Cluster::start(&self.node, &self.programs, World::example()).await
-    }
-
     /// A separate cluster for the test with the real webhook, so that its pods are injected.
     pub async fn cluster_with_webhook(&self) -> Result<Cluster, Failure> {
-        Cluster::start_with_webhook(&self.node, &self.programs, World::example()).await
+        Cluster::start(DnsPath::Sidecars, &self.node, &self.programs, World::example()).await
     }
 }
 

@@ -10,15 +10,7 @@ use podlocal_settings::names::{CONTAINER_NAME, INJECT_DISABLED, INJECT_ENABLED, 
 use serde_json::{Value, json};
 
 use super::{pending_pod, report, run, run_with_input};
-use crate::runner::{Context, Test, tests};
-
-pub(super) fn tests() -> Vec<Test> {
-    tests![
-        every_verdict_about_a_pod_is_what_the_api_server_does,
-        verdicts_about_workloads_follow_their_injection,
-        inject_prints_the_pod_that_the_api_server_stores,
-    ]
-}
+use crate::runner::Context;
 
 /// Changes a pod into one that is injected, or into one that is skipped for a reason.
 type Change = fn(&mut Value);
@@ -83,7 +75,9 @@ const PODS: [(&str, Option<&str>, Change); 16] = [
 
 /// Creates the same pods in a namespace that is not opted in and in one that is. `check` predicts for the
 /// first what the API server does in the second.
-async fn every_verdict_about_a_pod_is_what_the_api_server_does(context: Context) -> Result<(), Failure> {
+pub(crate) async fn every_verdict_about_a_pod_is_what_the_api_server_does(
+    context: Context,
+) -> Result<(), Failure> {
     let before = context.namespace_with(json!({}), json!({})).await?;
     let after = &context.namespace;
     for (name, reason, change) in PODS {
@@ -125,7 +119,7 @@ async fn every_verdict_about_a_pod_is_what_the_api_server_does(context: Context)
 }
 
 /// Pods of controllers: `check` counts them under the workload of their controller.
-async fn verdicts_about_workloads_follow_their_injection(context: Context) -> Result<(), Failure> {
+pub(crate) async fn verdicts_about_workloads_follow_their_injection(context: Context) -> Result<(), Failure> {
     let namespace = context.namespace_with(json!({}), json!({})).await?;
     create_workloads(&namespace).await?;
     // The Job of the CronJob counts as the CronJob's workload; a DaemonSet has one pod on each node.
@@ -155,7 +149,9 @@ async fn verdicts_about_workloads_follow_their_injection(context: Context) -> Re
     .await
 }
 
-async fn inject_prints_the_pod_that_the_api_server_stores(context: Context) -> Result<(), Failure> {
+pub(crate) async fn inject_prints_the_pod_that_the_api_server_stores(
+    context: Context,
+) -> Result<(), Failure> {
     let namespace = &context.namespace;
     let dns = format!("--cluster-dns={}", CoreDns::find(&context.cluster).await?.address);
     let tier = product::namespace(&context.cluster).get("v1", "Service", tier::NAME).await?;

@@ -7,13 +7,11 @@ use podlocal_harness::failure::Failure;
 use serde_json::json;
 
 use super::{RESOLVE, RESOLVE_AND_SLEEP, assert_injected, assert_resolves, wait_until_settled};
-use crate::runner::{Context, Test, tests};
+use crate::runner::Context;
 
-pub(super) fn tests() -> Vec<Test> {
-    tests![deployments_statefulsets_and_daemonsets_are_injected, jobs_complete_beside_their_sidecar,]
-}
-
-async fn deployments_statefulsets_and_daemonsets_are_injected(context: Context) -> Result<(), Failure> {
+pub(crate) async fn deployments_statefulsets_and_daemonsets_are_injected(
+    context: Context,
+) -> Result<(), Failure> {
     let namespace = &context.namespace;
     let kinds = ["Deployment", "StatefulSet", "DaemonSet"];
     for kind in kinds {
@@ -32,7 +30,7 @@ async fn deployments_statefulsets_and_daemonsets_are_injected(context: Context) 
 
 /// A plain Job, and a Job from the template of a CronJob: `kubectl create job --from` does what the CronJob
 /// controller does each time the CronJob is due.
-async fn jobs_complete_beside_their_sidecar(context: Context) -> Result<(), Failure> {
+pub(crate) async fn jobs_complete_beside_their_sidecar(context: Context) -> Result<(), Failure> {
     let namespace = &context.namespace;
     let job = json!({ "backoffLimit": 0, "template": { "spec": pod_spec(Libc::Musl, &RESOLVE) } });
     let never = "0 0 30 2 *";

@@ -13,13 +13,11 @@ use podlocal_harness::cluster::Cluster;
 use podlocal_harness::failure::{Failure, WithContext as _};
 use serde_json::{Value, json};
 
-use crate::runner::{Context, Test, tests};
+use crate::runner::Context;
 
-pub(super) fn tests() -> Vec<Test> {
-    tests![the_webhooks_test_api_server_answers_as_the_real_one]
-}
-
-async fn the_webhooks_test_api_server_answers_as_the_real_one(context: Context) -> Result<(), Failure> {
+pub(crate) async fn the_webhooks_test_api_server_answers_as_the_real_one(
+    context: Context,
+) -> Result<(), Failure> {
     let namespace = &context.namespace.name;
     let configuration = configuration(namespace);
     let model = model::ApiServer::start().await;

@@ -6,11 +6,10 @@
 use std::fmt::Write as _;
 use std::net::{IpAddr, Ipv4Addr};
 
-use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 /// The DNS settings of the kubelet: `clusterDNS`, `clusterDomain`, and the node's resolv.conf.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ClusterNames {
     /// The address of cluster DNS.
     pub dns: IpAddr,
@@ -121,40 +120,4 @@ fn without_duplicates(list: Vec<String>) -> Vec<String> {
         }
     }
     kept
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use serde_json::json;
-
-    #[test]
-    fn dns_config_of_a_pod_is_merged_and_its_options_win() {
-        let spec = json!({ "dnsPolicy": "ClusterFirst", "dnsConfig": {
-            "nameservers": ["10.96.0.10", "192.0.2.1"],
-            "searches": ["svc.cluster.local", "mine.example"],
-            "options": [{ "name": "ndots", "value": "2" }, { "name": "edns0" }],
-        }});
-        let cluster = ClusterNames {
-            dns: "10.96.0.10".parse().unwrap(),
-            zone: "cluster.local".to_owned(),
-            node_searches: vec!["example.internal".to_owned()],
-        };
-        assert_eq!(
-            resolv_conf(&json!({ "spec": spec }), "prod", &cluster),
-            "search prod.svc.cluster.local svc.cluster.local cluster.local example.internal mine.example\n\
-             nameserver 10.96.0.10\nnameserver 192.0.2.1\noptions ndots:2 edns0\n"
-        );
-    }
-
-    #[test]
-    fn hosts_names_the_pod_its_subdomain_and_its_aliases() {
-        let pod = json!({
-            "metadata": { "name": "web-0" },
-            "spec": { "subdomain": "web", "hostAliases": [{ "ip": "192.0.2.7", "hostnames": ["a", "b"] }] },
-        });
-        let file = hosts(&pod, "prod", "cluster.local", Ipv4Addr::new(10, 244, 0, 9));
-        assert!(file.contains("10.244.0.9\tweb-0.web.prod.svc.cluster.local\tweb-0\n"), "{file}");
-        assert!(file.ends_with("192.0.2.7\ta\tb\n"), "{file}");
-    }
 }
