@@ -5,9 +5,6 @@
 //! | kubelet and node (`harness/src/model/pod`, `harness/src/model/node`) | `cargo test`, `gang` | resolv.conf, hosts, lookups, queries |
 //! | API server of pods (`harness/src/model/admission`) | the same | every field that it stores, warnings |
 //! | cluster DNS (`harness/src/model/cluster_dns`) | the same | results of lookups, the number of queries |
-//! | API server of the webhook (`webhook/tests/common/api_server`) | tests of the webhook | `models/api_server.rs` |
-
-pub(crate) mod api_server;
 
 use std::time::Duration;
 
