@@ -70,12 +70,11 @@ fn main() -> ExitCode {
 fn missing_tool(document: &Document) -> Option<String> {
     let text: String =
         document.blocks_of(|kind| *kind == Kind::Run).map(|block| block.text.as_str()).collect();
-    let path = env::var_os("PATH").unwrap_or_default();
-    let is_installed = |tool: &str| env::split_paths(&path).any(|folder| folder.join(tool).exists());
-    let missing = TOOLS
+    let is_used = |tool: &str| text.split_whitespace().any(|word| word == tool);
+    TOOLS
         .iter()
-        .find(|(tool, _)| text.split_whitespace().any(|word| word == *tool) && !is_installed(tool));
-    missing.map(|(tool, package)| format!("{tool} is not installed; it is in the Debian package {package}"))
+        .filter(|(tool, _)| is_used(tool))
+        .find_map(|(tool, package)| programs::missing(tool, package))
 }
 
 /// Runs the blocks of a document one after the other, in one directory.

@@ -46,6 +46,12 @@ pub fn sum(page: &str, metric: &str, labels: &[(&str, &str)]) -> f64 {
     samples(page).filter(is_meant).map(|sample| sample.value).sum::<f64>() + 0.0
 }
 
+/// The same for a counter, which is whole.
+#[expect(clippy::cast_sign_loss, reason = "what is counted is not negative")]
+pub fn count(page: &str, counter: &str, labels: &[(&str, &str)]) -> u64 {
+    sum(page, counter, labels) as u64
+}
+
 /// A metric of a page.
 #[derive(Debug, Clone, Default)]
 pub struct Family {

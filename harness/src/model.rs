@@ -1,5 +1,5 @@
 //! A model of a cluster on one machine, without root: a node, its kubelet, the API server, cluster DNS and the
-//! Job controller. `tests/cluster/models.rs` compares it with a real cluster.
+//! Job controller. `tests/cluster` tests the product on a real cluster.
 //!
 //! ```text
 //!   node          a model of a node: the process moves into new namespaces with a bridge for pods
@@ -9,7 +9,6 @@
 //!   job           a Job manifest -> the pods that the Job controller would make; pure
 //!   lookup        the output of the program `lookup`, the application in pods
 //!   cluster       all of these together, perhaps with a shared tier, for one test or one arm of an experiment
-//!   comparison    the same pods on the model and on a real node
 //!   testbed       runs integration tests on a node
 //!   network       links, bridges and addresses of the node
 //! ```
@@ -17,7 +16,6 @@
 pub mod admission;
 pub mod cluster;
 pub mod cluster_dns;
-pub mod comparison;
 pub mod job;
 pub mod lookup;
 pub mod network;

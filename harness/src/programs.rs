@@ -87,6 +87,13 @@ pub fn program(name: &str) -> Result<PathBuf, Failure> {
     existing(&given(name).map_or_else(|| own_directory().map(|own| own.join(name)), Ok)?)
 }
 
+/// The reason when a program is not installed on this machine, with the Debian package that has it.
+pub fn missing(program: &str, package: &str) -> Option<String> {
+    let path = env::var_os("PATH").unwrap_or_default();
+    let is_installed = env::split_paths(&path).any(|folder| folder.join(program).is_file());
+    (!is_installed).then(|| format!("{program} is not installed; it is in the Debian package {package}"))
+}
+
 /// The directory of cargo's programs: that of this program, or for a test the one above `deps`.
 fn own_directory() -> Result<PathBuf, Failure> {
     let program = env::current_exe().with_context("finding this program")?;

@@ -9,7 +9,6 @@ mod forward_zones;
 mod injection;
 mod install;
 mod lookups;
-mod models;
 mod ranks;
 mod runner;
 mod truncation;
@@ -32,8 +31,7 @@ fn main() -> ExitCode {
         test(faults::webhook::every_pod_is_injected_while_the_webhook_restarts),
         test(faults::webhook::every_pod_is_injected_while_the_certificate_is_renewed),
         test(faults::node::pods_resolve_and_start_while_containerd_restarts).breaks_the_node(),
-        test(injection::workloads::deployments_statefulsets_and_daemonsets_are_injected),
-        test(injection::workloads::jobs_complete_beside_their_sidecar),
+        test(injection::workloads::workloads_of_every_kind_are_injected_and_jobs_complete),
         test(injection::pods::a_generated_name_and_an_ephemeral_container_resolve_names),
         test(injection::pods::sidecars_and_init_containers_of_a_restricted_pod_resolve_names),
         test(injection::pods::an_invalid_annotation_is_reported_and_its_default_used),
@@ -49,7 +47,6 @@ fn main() -> ExitCode {
         test(lookups::glibc_and_musl_resolve_the_same_names_as_without_injection),
         test(forward_zones::names_of_a_forward_zone_are_asked_of_its_server_alone),
         test(truncation::no_answer_has_fewer_records_than_from_cluster_dns),
-        test(models::pods_do_the_same_on_the_model_and_on_a_real_node),
         test(ranks::a_lookup_waits_for_a_peer_that_is_not_ready_yet),
         test(check::installation::check_finds_nothing_wrong_with_the_installation),
         test(check::installation::check_says_what_is_wrong_with_an_installation),

@@ -54,7 +54,7 @@ pub struct Block {
 pub enum Kind {
     Run,
     Cluster,
-    Ci(Vec<String>),
+    Ci,
     NotRun,
     Output,
     Text,
@@ -75,10 +75,8 @@ impl Kind {
             ("sh", None) => Ok(Self::Run),
             ("sh", Some("cluster")) => Ok(Self::Cluster),
             ("sh", Some("long" | "online")) => Ok(Self::NotRun),
-            ("sh", Some(mark)) => match mark.strip_prefix("ci=") {
-                Some(steps) => Ok(Self::Ci(steps.split(',').map(str::to_owned).collect())),
-                None => Err(format!("{mark:?} after sh: expected cluster, online, long or ci=STEP")),
-            },
+            ("sh", Some("ci")) => Ok(Self::Ci),
+            ("sh", Some(mark)) => Err(format!("{mark:?} after sh: expected ci, cluster, online or long")),
             (_, Some("output")) => Ok(Self::Output),
             (_, None) => Ok(Self::Text),
             (_, Some(mark)) => Err(format!("{mark:?} after {language}: expected output, or nothing")),
@@ -193,7 +191,7 @@ impl Document {
             let is_command = |line: &str| COMMANDS.iter().any(|command| line.starts_with(command));
             if block.kind == Ok(Kind::Text) && block.text.lines().any(is_command) {
                 mistake(
-                    "a command in a text block: mark the block sh, sh cluster, sh online, sh ci=STEP or sh long",
+                    "a command in a text block: mark the block sh, sh cluster, sh online, sh ci or sh long",
                 );
             }
             if block.text.lines().any(|line| line.trim_start().starts_with("$ ")) {

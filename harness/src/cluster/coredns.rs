@@ -9,7 +9,6 @@ use super::namespace::Namespace;
 use super::pods::restarts;
 use super::{Cluster, eventually, kubectl, name_of};
 use crate::failure::{Failure, WithContext};
-use crate::metrics::sum;
 use crate::time::since_1970;
 
 /// The namespace of cluster DNS.
@@ -120,11 +119,9 @@ impl CoreDns {
     /// The number of queries that its pods have received from clients since they started. The counter is lost
     /// when the container restarts. CoreDNS counts a query when it has answered it.
     pub async fn queries(&self) -> Result<u64, Failure> {
-        let mut queries = 0;
-        for pod in self.pods().await? {
-            queries += received(&self.cluster.scrape(NAMESPACE, name_of(&pod), METRICS).await?);
-        }
-        Ok(queries)
+        // A Corefile may define servers on other ports as well.
+        let labels = [("server", "dns://:53")];
+        self.namespace().sum_of_pods(LABEL, METRICS, "coredns_dns_requests_total", &labels).await
     }
 
     /// How often the kubelet has restarted its containers since [`Self::restart`].
@@ -139,15 +136,18 @@ impl CoreDns {
         Ok(pods)
     }
 
+    fn namespace(&self) -> Namespace {
+        Namespace { cluster: self.cluster.clone(), name: NAMESPACE.to_owned() }
+    }
+
     async fn read(&self) -> Result<Value, Failure> {
         self.cluster.get(&self.cluster.api("apps/v1", "Deployment", Some(NAMESPACE)), &self.deployment).await
     }
 
     /// Limits the CPU of the existing pods, and waits until the kubelet has applied the limit.
     async fn limit(&self, cpu: &str) -> Result<(), Failure> {
-        let namespace = Namespace { cluster: self.cluster.clone(), name: NAMESPACE.to_owned() };
         for pod in self.pods().await? {
-            namespace.limit_cpu(name_of(&pod), CONTAINER, cpu, cpu).await?;
+            self.namespace().limit_cpu(name_of(&pod), CONTAINER, cpu, cpu).await?;
         }
         Ok(())
     }
@@ -164,14 +164,6 @@ impl CoreDns {
         })
         .await
     }
-}
-
-/// The queries to port 53, since a Corefile may define other servers as well.
-fn received(metrics: &str) -> u64 {
-    let queries = sum(metrics, "coredns_dns_requests_total", &[("server", "dns://:53")]);
-    #[expect(clippy::cast_sign_loss, reason = "counters are whole and not negative")]
-    let queries = queries as u64;
-    queries
 }
 
 /// The value of the annotation [`SAVED`].

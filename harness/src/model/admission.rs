@@ -3,8 +3,7 @@
 //! With it, the real webhook injects the pods of `cargo test` and `gang` without a cluster. The model does
 //! not have: selectors and match conditions of the webhook configuration (every pod is reviewed), validation,
 //! quotas, LimitRanges, Pod Security, other webhooks and reinvocation, and objects other than pods.
-//! `tests/cluster/injection.rs` tests all of these in a real cluster, and `tests/cluster/models.rs` compares
-//! every field that the model stores with the real API server.
+//! `tests/cluster/injection.rs` tests all of these in a real cluster.
 
 mod client;
 mod webhook;
@@ -40,46 +39,44 @@ pub struct Admitted {
 /// model of a node cannot mount.
 #[must_use]
 pub fn defaulted(mut pod: Value) -> Value {
-    set_absent(&mut pod, "apiVersion", json!("v1"));
-    set_absent(&mut pod, "kind", json!("Pod"));
-    let spec = &mut pod["spec"];
-    set_absent(spec, "dnsPolicy", json!("ClusterFirst"));
-    set_absent(spec, "enableServiceLinks", json!(true));
-    set_absent(spec, "preemptionPolicy", json!("PreemptLowerPriority"));
-    set_absent(spec, "priority", json!(0));
-    set_absent(spec, "restartPolicy", json!("Always"));
-    set_absent(spec, "schedulerName", json!("default-scheduler"));
-    set_absent(spec, "securityContext", json!({}));
-    set_absent(spec, "serviceAccount", json!("default"));
-    set_absent(spec, "serviceAccountName", json!("default"));
-    set_absent(spec, "terminationGracePeriodSeconds", json!(30));
     let toleration = |key: &str| json!({ "key": key, "operator": "Exists", "effect": "NoExecute", "tolerationSeconds": 300 });
-    let tolerations =
-        json!([toleration("node.kubernetes.io/not-ready"), toleration("node.kubernetes.io/unreachable")]);
-    set_absent(spec, "tolerations", tolerations);
-    for list in ["initContainers", "containers"] {
-        for container in spec[list].as_array_mut().into_iter().flatten() {
-            let is_latest = container["image"].as_str().is_none_or(|image| {
-                let tag = image.rsplit_once('/').map_or(image, |(_, last)| last).split_once(':');
-                !image.contains('@') && tag.is_none_or(|(_, tag)| tag == "latest")
-            });
-            let policy = if is_latest { "Always" } else { "IfNotPresent" };
-            set_absent(container, "imagePullPolicy", json!(policy));
-            set_absent(container, "resources", json!({}));
-            set_absent(container, "terminationMessagePath", json!("/dev/termination-log"));
-            set_absent(container, "terminationMessagePolicy", json!("File"));
-        }
-    }
-    // The indexing above creates null for absent fields.
-    if let Some(spec) = pod["spec"].as_object_mut() {
-        spec.retain(|_, value| !value.is_null());
+    let spec = json!({
+        "dnsPolicy": "ClusterFirst",
+        "enableServiceLinks": true,
+        "preemptionPolicy": "PreemptLowerPriority",
+        "priority": 0,
+        "restartPolicy": "Always",
+        "schedulerName": "default-scheduler",
+        "securityContext": {},
+        "serviceAccount": "default",
+        "serviceAccountName": "default",
+        "terminationGracePeriodSeconds": 30,
+        "tolerations": [toleration("node.kubernetes.io/not-ready"), toleration("node.kubernetes.io/unreachable")],
+    });
+    fill(&mut pod, &json!({ "apiVersion": "v1", "kind": "Pod", "spec": spec }));
+    let container = json!({
+        "imagePullPolicy": "IfNotPresent",
+        "resources": {},
+        "terminationMessagePath": "/dev/termination-log",
+        "terminationMessagePolicy": "File",
+    });
+    for list in ["/spec/initContainers", "/spec/containers"] {
+        let containers = pod.pointer_mut(list).and_then(Value::as_array_mut);
+        containers.into_iter().flatten().for_each(|one| fill(one, &container));
     }
     pod
 }
 
-fn set_absent(object: &mut Value, key: &str, value: Value) {
-    if object[key].is_null() {
-        object[key] = value;
+/// Adds the fields that are absent.
+fn fill(value: &mut Value, defaults: &Value) {
+    match (value, defaults) {
+        (Value::Object(fields), Value::Object(defaults)) => {
+            for (name, default) in defaults {
+                fill(fields.entry(name).or_insert(Value::Null), default);
+            }
+        }
+        (value @ Value::Null, default) => *value = default.clone(),
+        _ => {}
     }
 }
 

@@ -3,7 +3,7 @@
 //!
 //! With it, `cargo test` and `gang` run without root and without a cluster. The model does not have
 //! controllers, a scheduler, more than one node, or Services whose address is translated. `tests/cluster`
-//! tests the product in a real cluster, and `tests/cluster/models.rs` compares both.
+//! tests the product in a real cluster.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -44,10 +44,8 @@ pub enum DnsPath {
 pub struct Cluster {
     /// Cluster DNS: the queries that it received, and its faults.
     pub dns: ClusterDns,
-    /// The DNS settings of the kubelet.
-    pub names: ClusterNames,
-    /// The programs under test.
-    pub programs: Programs,
+    names: ClusterNames,
+    programs: Programs,
     webhook: Option<Webhook>,
     shared_tier: Option<Proxy>,
     node: Node,
@@ -63,8 +61,7 @@ impl Cluster {
         world: World,
     ) -> Result<Self, Failure> {
         let place = node.next_cluster()?;
-        let names =
-            ClusterNames { dns: place.dns.into(), zone: world.zone_name(), node_searches: Vec::new() };
+        let names = ClusterNames { dns: place.dns.into(), zone: world.zone_name() };
         let world = world.dns_address(names.dns);
         let dns = ClusterDns::start(world, SocketAddr::from((place.dns, DNS_PORT))).await?;
         let mut shared_tier = None;

@@ -64,13 +64,12 @@ impl Job {
     /// The pod of one index, as it is sent to the API server.
     ///
     /// Follows pkg/controller/job (`getNewPod`, `addCompletionIndexAnnotation`, `podGenerateNameWithIndex`)
-    /// and `GetPodFromTemplate` of pkg/controller.
+    /// and `GetPodFromTemplate` of pkg/controller, without the variable with the index.
     pub fn pod(&self, index: usize) -> Value {
         let name = self.name();
         let template = &self.manifest["spec"]["template"];
         let mut labels = object(&template["metadata"]["labels"]);
         for (key, value) in [("controller-uid", UID), ("job-name", name)] {
-            labels.insert(key.to_owned(), json!(value));
             labels.insert(format!("batch.kubernetes.io/{key}"), json!(value));
         }
         let mut annotations = object(&template["metadata"]["annotations"]);
@@ -82,7 +81,6 @@ impl Job {
             annotations.insert(key.to_owned(), json!(index.to_string()));
             generate_name = format!("{name}-{index}-");
             spec["hostname"] = json!(format!("{name}-{index}"));
-            add_index_variable(&mut spec, key);
         }
         json!({
             "apiVersion": "v1",
@@ -100,21 +98,6 @@ impl Job {
             },
             "spec": spec,
         })
-    }
-}
-
-fn add_index_variable(spec: &mut Value, annotation: &str) {
-    let field = format!("metadata.annotations['{annotation}']");
-    let variable =
-        json!({ "name": "JOB_COMPLETION_INDEX", "valueFrom": { "fieldRef": { "fieldPath": field } } });
-    for list in ["initContainers", "containers"] {
-        let Some(containers) = spec.get_mut(list).and_then(Value::as_array_mut) else { continue };
-        for container in containers {
-            match container["env"].as_array_mut() {
-                Some(variables) => variables.push(variable.clone()),
-                None => container["env"] = json!([variable]),
-            }
-        }
     }
 }
 

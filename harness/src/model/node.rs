@@ -2,7 +2,7 @@
 //!
 //! With it, `cargo test` and `gang` can run pods without root and without a cluster. The model is only a
 //! network with one bridge: it does not translate Service addresses, and has no cgroups and no container
-//! runtime. `tests/cluster/models.rs` compares a pod on it with the same pod on a real node.
+//! runtime.
 //!
 //! ```text
 //!   the program as it was started          inside (the same program again, process 1 of its namespace)

@@ -7,9 +7,7 @@
 //!
 //! The model does not have images (containers run programs of the machine and see its files), cgroups,
 //! probes, restarts, graceful termination, volumes, ephemeral containers, and pods in the node's network.
-//! These are tested on a real node (`tests/cluster`). `tests/cluster/models.rs` runs the same pods on the
-//! model and on a real node, and compares the stored pods, resolv.conf, the results of lookups and the number
-//! of queries to cluster DNS.
+//! These are tested on a real node (`tests/cluster`).
 //!
 //! ```text
 //!   node.run(spec) -> Running          wait_for(..), execute(..), ...; dropping it kills the pod
@@ -27,7 +25,7 @@ mod running;
 mod sandbox;
 mod status;
 
-pub use resolv_conf::{ClusterNames, hostname, hosts, resolv_conf};
+pub use resolv_conf::ClusterNames;
 pub use running::Running;
 pub use status::{ContainerStatus, Exit, Status};
 

@@ -1,6 +1,5 @@
 //! The resolvers: how each is built and called.
 
-use std::env;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -9,7 +8,7 @@ use hickory_proto::rr::RecordType;
 
 use super::questions::Kind;
 use podlocal_harness::failure::{Failure, WithContext};
-use podlocal_harness::programs::target_directory;
+use podlocal_harness::programs::{missing, target_directory};
 
 /// A resolver that applications use.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -59,9 +58,7 @@ impl Client {
     /// The reason when it cannot be tested on this machine.
     pub fn is_missing(self) -> Option<String> {
         let [_, program, package] = self.described();
-        let path = env::var_os("PATH").unwrap_or_default();
-        let is_there = env::split_paths(&path).any(|directory| directory.join(program).is_file());
-        (!is_there).then(|| format!("{program} is not installed; it is in the Debian package {package}"))
+        missing(program, package)
     }
 
     /// Builds its program, if it has one. Call it before the process enters a node.

@@ -35,8 +35,7 @@ pub struct Webhook {
 impl Webhook {
     /// Starts it on a free port of the loopback, for a cluster that does not exist.
     pub async fn start_alone(program: &Path, directory: &Path) -> Result<Self, Failure> {
-        let zone = "cluster.local".to_owned();
-        let names = ClusterNames { dns: [10, 96, 0, 10].into(), zone, node_searches: Vec::new() };
+        let names = ClusterNames { dns: [10, 96, 0, 10].into(), zone: "cluster.local".to_owned() };
         Self::start(program, ([127, 0, 0, 1], 0).into(), &names, None, directory).await
     }
 

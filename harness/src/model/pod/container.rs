@@ -107,7 +107,8 @@ impl<'a> Container<'a> {
         }
     }
 
-    /// The environment: the variables of the container runtime, of the experiment, and of the manifest.
+    /// The environment: the variables of the container runtime, of the experiment, and of the manifest. The model
+    /// does not have the downward API.
     fn environment(&self) -> BTreeMap<String, String> {
         let sandbox = self.sandbox;
         let path = std::env::var("PATH").unwrap_or_else(|_| "/usr/local/bin:/usr/bin:/bin".to_owned());
@@ -115,35 +116,9 @@ impl<'a> Container<'a> {
         let mut environment = BTreeMap::from([("PATH".to_owned(), path), ("HOSTNAME".to_owned(), name)]);
         environment.extend(sandbox.spec.environment.clone());
         for variable in self.manifest["env"].as_array().into_iter().flatten() {
-            let name = variable["name"].as_str().unwrap_or_default().to_owned();
-            let value = match variable["valueFrom"]["fieldRef"]["fieldPath"].as_str() {
-                Some(path) => self.field(path),
-                None => variable["value"].as_str().unwrap_or_default().to_owned(),
-            };
-            environment.insert(name, value);
+            let [name, value] = ["name", "value"].map(|field| variable[field].as_str().unwrap_or_default());
+            environment.insert(name.to_owned(), value.to_owned());
         }
         environment
     }
-
-    /// The fields of the downward API that the model supports.
-    fn field(&self, path: &str) -> String {
-        let sandbox = self.sandbox;
-        match path {
-            "metadata.namespace" => sandbox.spec.namespace.clone(),
-            "status.podIP" => sandbox.address.to_string(),
-            "metadata.name" => text(&sandbox.spec.pod["metadata"]["name"]),
-            // metadata.labels['key'] and metadata.annotations['key']
-            _ => match path
-                .strip_prefix("metadata.")
-                .and_then(|path| path.strip_suffix("']")?.split_once("['"))
-            {
-                Some((map, key)) => text(&sandbox.spec.pod["metadata"][map][key]),
-                None => String::new(),
-            },
-        }
-    }
-}
-
-fn text(value: &Value) -> String {
-    value.as_str().unwrap_or_default().to_owned()
 }

@@ -76,7 +76,7 @@ impl Sandbox {
                 .with_context(|| format!("mounting the pod's own {}", to.display()))
         };
         mount_over("resolv.conf", resolv_conf(pod, namespace, cluster))?;
-        mount_over("hosts", hosts(pod, namespace, &cluster.zone, self.address))
+        mount_over("hosts", hosts(pod, self.address))
     }
 
     /// Writes `spec.securityContext.sysctls`. Only the real kubelet checks which of them are allowed.
