@@ -5,6 +5,7 @@ use serde_json::Value;
 
 use super::{Cluster, kubectl, on_node};
 use crate::failure::{Failure, WithContext};
+use crate::process::cpu_in;
 
 /// A sample of the CPU time that a node has used.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -48,15 +49,7 @@ pub async fn cpu_of_processes() -> Result<Option<f64>, Failure> {
     // Some processes end while this runs.
     let command = ["sh", "-c", "cat /proc/[0-9]*/stat 2>/dev/null || true"];
     match on_node(&command).await {
-        Some(text) => Ok(Some(text?.lines().filter_map(read_stat).sum())),
+        Some(text) => Ok(Some(text?.lines().filter_map(cpu_in).sum())),
         None => Ok(None),
     }
-}
-
-/// The sum of utime, stime, cutime and cstime in a line of proc_pid_stat(5), in seconds; a tick is 10 ms. The
-/// program name in parentheses may contain any character.
-fn read_stat(line: &str) -> Option<f64> {
-    let (_, fields) = line.rsplit_once(") ")?;
-    let ticks = fields.split(' ').skip(11).take(4).map(|field| field.parse::<f64>().ok());
-    Some(ticks.sum::<Option<f64>>()? / 100.0)
 }

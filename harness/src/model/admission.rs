@@ -23,15 +23,6 @@ const NAME_CHARACTERS: &[u8] = b"bcdfghjklmnpqrstvwxz2456789";
 /// The number of characters that are appended to `generateName`.
 const SUFFIX: u32 = 5;
 
-/// A pod after admission.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Admitted {
-    /// The pod as it would be stored.
-    pub pod: Value,
-    /// The admission warnings, as `kubectl` would show them.
-    pub warnings: Vec<String>,
-}
-
 /// The pod with the fields that the API server fills in before admission.
 ///
 /// These are the defaults of `SetDefaults_Pod*` in pkg/apis/core/v1/defaults.go and of the admission plugins
@@ -108,7 +99,7 @@ pub fn review(pod: &Value, namespace: &str, uid: &str) -> Value {
 }
 
 /// Applies the response to a review as the API server does.
-pub fn apply(pod: &Value, uid: &str, answer: &Value) -> Result<Admitted, Failure> {
+pub fn apply(pod: &Value, uid: &str, answer: &Value) -> Result<Value, Failure> {
     let response = &answer["response"];
     if answer["apiVersion"] != "admission.k8s.io/v1" || answer["kind"] != "AdmissionReview" {
         return Err(Failure::new(format!("the webhook's answer is not an AdmissionReview: {answer}")));
@@ -128,9 +119,7 @@ pub fn apply(pod: &Value, uid: &str, answer: &Value) -> Result<Admitted, Failure
         let patch: json_patch::Patch = serde_json::from_slice(&patch).with_context("parsing the patch")?;
         json_patch::patch(&mut pod, &patch).with_context("applying the patch")?;
     }
-    let warnings = response["warnings"].as_array().into_iter().flatten();
-    let warnings = warnings.filter_map(Value::as_str).map(str::to_owned).collect();
-    Ok(Admitted { pod, warnings })
+    Ok(pod)
 }
 
 /// Gives a pod with `generateName` its name, as the API server does after admission: `SimpleNameGenerator` of

@@ -16,7 +16,7 @@ use crate::cluster::product::tier_of;
 use crate::failure::Failure;
 use crate::loopback::proxy::Proxy;
 use crate::loopback::tier::tier;
-use crate::model::admission::{Admitted, Webhook, defaulted, named};
+use crate::model::admission::{Webhook, defaulted, named};
 use crate::model::cluster_dns::{ClusterDns, World};
 use crate::model::node::Node;
 use crate::model::pod::{ClusterNames, PodSpec, Running};
@@ -83,30 +83,23 @@ impl Cluster {
 
     /// Admits a new pod as the API server does: defaults, the webhook's patch, a generated name. Fails when
     /// the pod's sidecar does not know the shared tier of the cluster.
-    pub async fn admit(&self, pod: Value, namespace: &str) -> Result<Admitted, Failure> {
-        let pod = defaulted(pod);
-        let mut admitted = match &self.webhook {
-            Some(webhook) => webhook.client.admit(&pod, namespace).await?,
-            None => Admitted { pod, warnings: Vec::new() },
-        };
+    pub async fn admit(&self, pod: Value, namespace: &str) -> Result<PodSpec, Failure> {
+        let mut pod = defaulted(pod);
+        if let Some(webhook) = &self.webhook {
+            pod = webhook.client.admit(&pod, namespace).await?;
+        }
         if let Some(tier) = &self.shared_tier
-            && tier_of(&admitted.pod) != Some(&tier.dns.ip().to_string())
+            && tier_of(&pod) != Some(&tier.dns.ip().to_string())
         {
             return Err(Failure::new("the webhook has not configured the shared tier in the pod's sidecar"));
         }
         let number = self.pods.fetch_add(1, Ordering::Relaxed);
-        admitted.pod = named(admitted.pod, namespace, number);
-        Ok(admitted)
-    }
-
-    /// The specification for running a pod, after [`Self::admit`].
-    pub fn spec(&self, admitted: Admitted, namespace: &str) -> PodSpec {
-        PodSpec {
-            pod: admitted.pod,
+        Ok(PodSpec {
+            pod: named(pod, namespace, number),
             namespace: namespace.to_owned(),
             cluster: self.names.clone(),
             environment: BTreeMap::new(),
-        }
+        })
     }
 
     /// Runs a pod.
@@ -116,8 +109,7 @@ impl Cluster {
 
     /// Admits a pod and runs it.
     pub async fn create(&self, pod: Value, namespace: &str) -> Result<Running, Failure> {
-        let admitted = self.admit(pod, namespace).await?;
-        self.run(self.spec(admitted, namespace))
+        self.run(self.admit(pod, namespace).await?)
     }
 
     /// The webhook, if the cluster has one.

@@ -27,7 +27,7 @@ mod status;
 
 pub use resolv_conf::ClusterNames;
 pub use running::Running;
-pub use status::{ContainerStatus, Exit, Status};
+pub use status::{ContainerStatus, Status};
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;

@@ -20,7 +20,7 @@ use super::container::Container;
 use super::process::Process;
 use super::sandbox::Sandbox;
 use super::status::Status;
-use crate::failure::Failure;
+use crate::failure::{Failure, WithContext};
 
 /// The port of DNS.
 const DNS_PORT: u16 = 53;
@@ -61,9 +61,9 @@ async fn run_containers(sandbox: &Sandbox, status: &watch::Sender<Status>) -> Re
             }
             tokio::spawn(process.finish());
         } else {
-            let exit = process.finish().await;
-            if !exit.is_success() {
-                return Err(Failure::new(format!("init container {name} ended with {exit:?}")));
+            let exit = process.finish().await.with_context("waiting for an init container")?;
+            if !exit.success() {
+                return Err(Failure::new(format!("init container {name} ended with {exit}")));
             }
         }
     }

@@ -1,6 +1,7 @@
 //! The process of a container, which reports to the status of the pod.
 
-use std::process::Stdio;
+use std::io;
+use std::process::{ExitStatus, Stdio};
 use std::time::Duration;
 
 use tokio::io::{AsyncBufReadExt, AsyncRead, BufReader};
@@ -10,7 +11,7 @@ use tokio::task::JoinSet;
 use tokio::time::timeout;
 
 use super::container::Container;
-use super::status::{ContainerStatus, Exit, Status};
+use super::status::{ContainerStatus, Status};
 use crate::failure::{Failure, WithContext};
 use crate::time::now;
 
@@ -51,15 +52,15 @@ impl Process {
     }
 
     /// Waits until it has ended. Can be cancelled and called again.
-    pub(super) async fn ended(&mut self) -> Exit {
-        self.child.wait().await.map_or(Exit::Code(-1), Exit::from)
+    pub(super) async fn ended(&mut self) -> io::Result<ExitStatus> {
+        self.child.wait().await
     }
 
     /// Waits until it has ended and all output is read, and reports the end.
-    pub(super) async fn finish(mut self) -> Exit {
+    pub(super) async fn finish(mut self) -> io::Result<ExitStatus> {
         let exit = self.ended().await;
         let _ = timeout(LAST_OUTPUT, async { while self.output.join_next().await.is_some() {} }).await;
-        self.reports.change(|container| container.exits.push((exit, now())));
+        self.reports.change(|container| container.exit = exit.as_ref().ok().map(|exit| (*exit, now())));
         exit
     }
 }

@@ -1,7 +1,6 @@
 //! A running pod.
 
 use std::fs;
-use std::net::Ipv4Addr;
 use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
@@ -42,11 +41,6 @@ impl Running {
         let pod = move || runtime.block_on(kubelet::run(&sandbox, sender));
         thread::Builder::new().spawn(pod).with_context("starting the thread of a pod")?;
         Ok(running)
-    }
-
-    /// The pod's address.
-    pub fn address(&self) -> Ipv4Addr {
-        self.sandbox.address
     }
 
     /// The current status.

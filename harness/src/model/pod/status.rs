@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
-use std::os::unix::process::ExitStatusExt;
 use std::process::ExitStatus;
 
 /// The status of a pod.
@@ -21,8 +20,8 @@ pub struct Status {
 pub struct ContainerStatus {
     /// When it was started, in seconds since 1970.
     pub started_at: f64,
-    /// The exit statuses with their times, in seconds since 1970; empty while it runs.
-    pub exits: Vec<(Exit, f64)>,
+    /// The exit status, and its time in seconds since 1970; `None` while it runs.
+    pub exit: Option<(ExitStatus, f64)>,
     /// Its standard output.
     pub output: String,
     /// Its standard error.
@@ -36,8 +35,8 @@ impl Status {
     }
 
     /// The exit status of a container.
-    pub fn exit(&self, name: &str) -> Option<Exit> {
-        self.container(name)?.exits.first().map(|(exit, _)| *exit)
+    pub fn exit(&self, name: &str) -> Option<ExitStatus> {
+        self.container(name)?.exit.map(|(exit, _)| exit)
     }
 
     /// The complete status, for the diagnosis of a failure.
@@ -47,34 +46,12 @@ impl Status {
         // Writing to a string does not fail.
         let _ = writeln!(text, "pod: finished: {}, {failure}", self.finished);
         for (name, container) in &self.containers {
-            let ContainerStatus { exits, output, error, .. } = container;
-            let _ = writeln!(text, "container {name}: exit: {:?}", exits.first().map(|(exit, _)| exit));
+            let ContainerStatus { exit, output, error, .. } = container;
+            let _ = writeln!(text, "container {name}: exit: {:?}", exit);
             for line in output.lines().chain(error.lines()) {
                 let _ = writeln!(text, "  | {line}");
             }
         }
         text
-    }
-}
-
-/// The exit status of a process.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Exit {
-    /// It exited with this code.
-    Code(i32),
-    /// It was killed by this signal.
-    Signal(i32),
-}
-
-impl Exit {
-    /// Whether the exit code is 0.
-    pub fn is_success(self) -> bool {
-        self == Self::Code(0)
-    }
-}
-
-impl From<ExitStatus> for Exit {
-    fn from(status: ExitStatus) -> Self {
-        status.code().map_or_else(|| Self::Signal(status.signal().unwrap_or_default()), Self::Code)
     }
 }
