@@ -35,8 +35,9 @@ pub(crate) async fn workloads_of_every_kind_are_injected_and_jobs_complete(
     Ok(())
 }
 
-/// Creates one workload of each kind, named after its kind (the Deployment has two pods), and a Job from the template of the CronJob:
-/// `kubectl create job --from` does what the CronJob controller does each time the CronJob is due.
+/// Creates one workload of each kind, named after its kind; the Deployment has two pods. A Job is created from
+/// the template of the CronJob: `kubectl create job --from` does what the CronJob controller does each time the
+/// CronJob is due.
 pub(crate) async fn create(namespace: &Namespace, mut spec: Value, of_jobs: Value) -> Result<(), Failure> {
     spec["restartPolicy"] = json!("Always");
     for kind in CONTROLLERS {

@@ -126,10 +126,10 @@ impl Shared {
         }
         let wait = state.queue(transport)?;
         let delay = state.delay;
-        let mut response = if query.metadata.op_code != OpCode::Query {
-            Message::error_msg(query.metadata.id, query.metadata.op_code, ResponseCode::NotImp)
-        } else {
+        let mut response = if query.metadata.op_code == OpCode::Query {
             answer(&state.world, &query)
+        } else {
+            Message::error_msg(query.metadata.id, query.metadata.op_code, ResponseCode::NotImp)
         };
         if state.loses(transport) {
             return None;

@@ -47,8 +47,10 @@ pub(super) fn resolv_conf(pod: &Value, namespace: &str, cluster: &ClusterNames) 
         file += &format!("nameserver {nameserver}\n");
     }
     if !options.is_empty() {
-        let option =
-            |(name, value)| if value == "" { format!(" {name}") } else { format!(" {name}:{value}") };
+        let option = |(name, value): (&str, &str)| match value {
+            "" => format!(" {name}"),
+            value => format!(" {name}:{value}"),
+        };
         file += &format!("options{}\n", options.into_iter().map(option).collect::<String>());
     }
     file

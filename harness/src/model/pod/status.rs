@@ -47,7 +47,7 @@ impl Status {
         let _ = writeln!(text, "pod: finished: {}, {failure}", self.finished);
         for (name, container) in &self.containers {
             let ContainerStatus { exit, output, error, .. } = container;
-            let _ = writeln!(text, "container {name}: exit: {:?}", exit);
+            let _ = writeln!(text, "container {name}: exit: {exit:?}");
             for line in output.lines().chain(error.lines()) {
                 let _ = writeln!(text, "  | {line}");
             }
