@@ -3,8 +3,7 @@
 
 use podlocal_harness::cluster::client::{Libc, SLEEP, pod_spec};
 use podlocal_harness::cluster::coredns::CoreDns;
-use podlocal_harness::cluster::namespace::Namespace;
-use podlocal_harness::cluster::{eventually, kubectl, object, product, tier};
+use podlocal_harness::cluster::{eventually, kubectl, product, tier};
 use podlocal_harness::failure::Failure;
 use podlocal_settings::names::{CONTAINER_NAME, INJECT_DISABLED, INJECT_ENABLED, INJECT_LABEL, PORT_SYSCTL};
 use serde_json::{Value, json};
