@@ -18,7 +18,7 @@ use nix::unistd::Pid;
 use podlocal_harness::failure::{Failure, WithContext};
 use podlocal_harness::model::node;
 use podlocal_harness::model::testbed::{self, Test, Testbed};
-use podlocal_harness::programs::Programs;
+use podlocal_harness::programs::{self, Programs};
 use podlocal_harness::repository::root;
 use podlocal_tests::documents::{Block, Document, Kind};
 use tokio::process::Command;
@@ -41,7 +41,7 @@ fn main() -> ExitCode {
     // Outside the node, where cargo can work.
     if !testbed::is_listing()
         && !node::is_inside()
-        && let Err(failure) = Programs::build_inspect()
+        && let Err(failure) = programs::build(programs::INSPECT)
     {
         eprintln!("the tests cannot run: {failure}");
         return ExitCode::FAILURE;
@@ -70,12 +70,11 @@ fn main() -> ExitCode {
 fn missing_tool(document: &Document) -> Option<String> {
     let text: String =
         document.blocks_of(|kind| *kind == Kind::Run).map(|block| block.text.as_str()).collect();
-    let path = env::var_os("PATH").unwrap_or_default();
-    let is_installed = |tool: &str| env::split_paths(&path).any(|folder| folder.join(tool).exists());
-    let missing = TOOLS
+    let is_used = |tool: &str| text.split_whitespace().any(|word| word == tool);
+    TOOLS
         .iter()
-        .find(|(tool, _)| text.split_whitespace().any(|word| word == *tool) && !is_installed(tool));
-    missing.map(|(tool, package)| format!("{tool} is not installed; it is in the Debian package {package}"))
+        .filter(|(tool, _)| is_used(tool))
+        .find_map(|(tool, package)| programs::missing(tool, package))
 }
 
 /// Runs the blocks of a document one after the other, in one directory.
@@ -174,7 +173,7 @@ fn link_repository(directory: &Path) -> Result<(), Failure> {
 
 /// A PATH with the programs of the workspace first: those under test, and those of the tests.
 fn path_with(programs: &Programs, directory: &Path) -> Result<String, Failure> {
-    let (inspect, cluster_dns) = (Programs::built_inspect()?, Programs::directory()?.join("cluster-dns"));
+    let (inspect, cluster_dns) = (programs::program(programs::INSPECT)?, programs::program("cluster-dns")?);
     for (name, program) in [
         ("podlocal-sidecar", &*programs.sidecar),
         ("podlocal-inspect", &*inspect),

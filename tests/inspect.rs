@@ -8,7 +8,7 @@ use podlocal_harness::failure::Failure;
 use podlocal_harness::loopback::proxy::Proxy;
 use podlocal_harness::loopback::tier::FREE;
 use podlocal_harness::model::cluster_dns::{ClusterDns, World};
-use podlocal_harness::programs::Programs;
+use podlocal_harness::programs::{self, Programs};
 use podlocal_settings::table;
 use tokio::process::Command;
 
@@ -21,7 +21,7 @@ struct Stage {
 
 impl Stage {
     async fn start() -> Result<Self, Failure> {
-        let (sidecar, program) = (Programs::build_sidecar()?, Programs::build_inspect()?);
+        let (sidecar, program) = (Programs::build_sidecar()?, programs::build(programs::INSPECT)?);
         let dns = ClusterDns::start(World::example(), FREE).await?;
         let namespace = table::NAMESPACE.flag();
         let proxy = Proxy::start(&sidecar, dns.address(), &[&namespace, "default"]).await?;

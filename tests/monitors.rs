@@ -11,7 +11,7 @@ use podlocal_harness::loopback::hostile;
 use podlocal_harness::loopback::proxy::Proxy;
 use podlocal_harness::loopback::upstream::Upstream;
 use podlocal_harness::metrics::{families, samples};
-use podlocal_harness::model::admission::{defaulted, review};
+use podlocal_harness::model::admission::{Webhook, defaulted, review};
 use podlocal_harness::model::job::{DEFAULT_MANIFEST, Job};
 use podlocal_harness::programs::Programs;
 use podlocal_harness::repository::root;
@@ -101,7 +101,7 @@ async fn traffic_creates_no_new_series() {
     assert_eq!(before, series(proxy.admin).await);
 
     let folder = tempfile::tempdir().expect("a folder");
-    let webhook = programs::webhook(&programs.webhook, folder.path()).await.expect("a webhook");
+    let webhook = Webhook::start_alone(&programs.webhook, folder.path()).await.expect("a webhook");
     let before = series(webhook.admin).await;
     for number in 0..40 {
         let mut pod = defaulted(Job::read(DEFAULT_MANIFEST).expect("a Job").pod(0));

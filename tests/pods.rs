@@ -7,7 +7,7 @@ use std::process::ExitCode;
 
 use podlocal_harness::failure::Failure;
 use podlocal_harness::model::lookup::Lookup;
-use podlocal_harness::model::pod::{Exit, Running, Status};
+use podlocal_harness::model::pod::{Running, Status};
 use podlocal_harness::model::testbed::{self, Testbed};
 use podlocal_harness::tests;
 use podlocal_settings::{names, table};
@@ -47,8 +47,8 @@ fn sleeping_pod() -> Value {
 async fn look_up(running: &Running, words: &[&str]) -> Result<Vec<Lookup>, Failure> {
     let words: Vec<&str> = ["lookup"].iter().chain(words).copied().collect();
     let executed = running.execute("app", &words).await?;
-    let lookups = Lookup::read_all(&executed.output);
-    assert!(executed.exit.is_success(), "{words:?}: {executed:?}\n{}", running.status().describe());
+    let lookups = Lookup::read_all(&executed.stdout);
+    assert!(executed.is_success, "{words:?}: {executed:?}\n{}", running.status().describe());
     Ok(lookups)
 }
 
@@ -73,21 +73,21 @@ async fn with_ndots_5_the_sidecar_sends_four_queries_then_two_then_none(
 /// the port.
 async fn port_53_needs_the_sysctl_and_nothing_else(testbed: Testbed) -> Result<(), Failure> {
     let cluster = testbed.cluster_with_webhook().await?;
-    let admitted = cluster.admit(sleeping_pod(), "default").await?;
+    let spec = cluster.admit(sleeping_pod(), "default").await?;
 
-    let with = cluster.run(cluster.spec(admitted.clone(), "default"))?;
+    let with = cluster.run(spec.clone())?;
     with.wait_until_started("app").await?;
-    let identity = with.execute(names::CONTAINER_NAME, &["cat", "/proc/self/status"]).await?.output;
+    let identity = with.execute(names::CONTAINER_NAME, &["cat", "/proc/self/status"]).await?.stdout;
     assert_eq!(line_of(&identity, "Uid:"), ["65532"; 4], "{identity}");
     assert_eq!(line_of(&identity, "CapEff:"), ["0000000000000000"], "{identity}");
     look_up(&with, &["www.example.com"]).await?;
 
-    let mut without = admitted;
+    let mut without = spec;
     without.pod["spec"]["securityContext"]["sysctls"] = json!([]);
-    let without = cluster.run(cluster.spec(without, "default"))?;
+    let without = cluster.run(without)?;
     let has_ended = |status: &Status| status.exit(names::CONTAINER_NAME).is_some();
     let status = without.wait_for("the sidecar to end", has_ended).await?;
-    assert_ne!(status.exit(names::CONTAINER_NAME), Some(Exit::Code(0)), "{}", status.describe());
+    assert!(!status.exit(names::CONTAINER_NAME).is_some_and(|exit| exit.success()), "{}", status.describe());
     let said = status.container(names::CONTAINER_NAME).map(|sidecar| sidecar.error.as_str());
     assert!(said.is_some_and(|said| said.contains("ermission denied")), "{}", status.describe());
     Ok(())

@@ -49,11 +49,7 @@ async fn twenty_cold_sidecars_cost_one_query_for_each_question() -> Result<(), F
         [ClusterDns::start(World::example(), FREE).await?, ClusterDns::start(World::example(), FREE).await?];
     let program = program()?;
     let tier = tier(&program, FREE, behind.address(), &ONE_SOURCE, None).await?;
-    let flags = ["--namespace", "default", "--shared-tier", &tier.dns.to_string()];
-    let mut sidecars = Vec::new();
-    for _ in 0..20 {
-        sidecars.push(Proxy::start(&program, around.address(), &flags).await?);
-    }
+    let sidecars = sidecars(&program, 20, tier.dns, around.address()).await?;
     let types = [RecordType::A, RecordType::AAAA];
     let lookups = sidecars.iter().flat_map(|sidecar| {
         let questions = NAMES.into_iter().flat_map(|name| types.map(|record_type| (name, record_type)));

@@ -13,7 +13,6 @@ pub mod product;
 pub mod tier;
 
 use std::env;
-use std::process::{Output, Stdio};
 use std::time::Duration;
 
 use http_body_util::BodyExt as _;
@@ -21,10 +20,10 @@ use kube::Client;
 use kube::api::{Api, DynamicObject, ListParams, Patch, PatchParams};
 use kube::core::{ApiResource, GroupVersionKind};
 use serde_json::{Value, json};
-use tokio::io::AsyncWriteExt as _;
 use tokio::process::Command;
 use tokio::time::{Instant, sleep};
 
+use crate::command::run;
 use crate::failure::{Failure, WithContext};
 use crate::repository::root;
 
@@ -200,22 +199,6 @@ pub fn object(api_version: &str, kind: &str, name: &str, spec: &Value) -> Value 
     json!({ "apiVersion": api_version, "kind": kind, "metadata": { "name": name }, "spec": spec })
 }
 
-async fn run(mut command: Command, input: &str) -> Result<String, Failure> {
-    let described = format!("{:?}", command.as_std());
-    command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
-    let mut child = command.spawn().with_context(|| format!("starting {described}"))?;
-    if let Some(mut stdin) = child.stdin.take() {
-        // A command that does not read its input may have ended already; its exit code is checked below.
-        let _ = stdin.write_all(input.as_bytes()).await;
-    }
-    let Output { status, stdout, stderr } =
-        child.wait_with_output().await.with_context(|| format!("running {described}"))?;
-    if status.success() {
-        return Ok(String::from_utf8_lossy(&stdout).into_owned());
-    }
-    Err(Failure::new(format!("{described}: {status}: {}", String::from_utf8_lossy(&stderr).trim())))
-}
-
 /// The text of a warning header, `299 - "text"` (RFC 7234 section 5.5), which Kubernetes still writes.
 fn warning(header: &http::HeaderValue) -> Option<String> {
     let text = header.to_str().ok()?;
@@ -225,15 +208,4 @@ fn warning(header: &http::HeaderValue) -> Option<String> {
 
 fn text(value: &Value) -> &str {
     value.as_str().unwrap_or_default()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_text_of_a_warning_header_is_unquoted() {
-        let header = http::HeaderValue::from_static(r#"299 - "annotation: \"many\" is no number""#);
-        assert_eq!(warning(&header).as_deref(), Some("annotation: \"many\" is no number"));
-    }
 }

@@ -72,17 +72,3 @@ impl<F: FnOnce() -> String> Operation for F {
         self()
     }
 }
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use std::io;
-
-    #[test]
-    fn a_failure_prints_every_cause_once() {
-        let inner: Result<(), Failure> =
-            Err::<(), _>(io::Error::other("no space")).with_context("writing hosts");
-        let outer = inner.with_context("making the pod").unwrap_err();
-        assert_eq!(outer.to_string(), "making the pod: writing hosts: no space");
-    }
-}

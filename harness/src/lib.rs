@@ -5,6 +5,7 @@
 //!   model        a node, its kubelet, the API server and cluster DNS, without root
 //!   loopback     the sidecar as a process, in front of an upstream with faults
 //!   cluster      the cluster of KUBECONFIG: objects, pods, lookups, CoreDNS, installations
+//!   command      runs programs of the machine
 //!   programs     finds and builds the programs under test
 //!   process      CPU time and memory of a process, from the kernel
 //!   framing      DNS messages over TCP
@@ -19,6 +20,7 @@
 //! in DNS, HTTP and JSON. The settings crate has the names that both sides need.
 
 pub mod cluster;
+pub mod command;
 pub mod failure;
 pub mod framing;
 pub mod loopback;

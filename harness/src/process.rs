@@ -26,15 +26,21 @@ pub fn usage(id: u32) -> Result<Usage, Failure> {
         fs::read_to_string(&file).with_context(|| format!("reading {file}"))
     };
     let (stat, status) = (read("stat")?, read("status")?);
-    // The name in parentheses may contain blanks; user and system time are fields 14 to 17
-    // (proc_pid_stat(5)), in hundredths of a second on every supported architecture.
-    let fields = stat.rsplit_once(')').map_or("", |(_, rest)| rest).split_whitespace();
-    let ticks: u64 = fields.skip(11).take(4).filter_map(|field| field.parse::<u64>().ok()).sum();
+    let cpu = cpu_in(&stat).with_context(|| format!("understanding {stat:?}"))?;
     let mebibytes = |field: &str| {
         let line = status.lines().find_map(|line| line.strip_prefix(field));
         line.and_then(|line| line.split_whitespace().next()?.parse::<f64>().ok()).unwrap_or_default() / 1024.0
     };
-    Ok(Usage { cpu: ticks as f64 / 100.0, resident: mebibytes("VmRSS:"), most_resident: mebibytes("VmHWM:") })
+    Ok(Usage { cpu, resident: mebibytes("VmRSS:"), most_resident: mebibytes("VmHWM:") })
+}
+
+/// The CPU time in a line of proc_pid_stat(5), user and system time including that of ended children, in
+/// seconds. The name of the program in parentheses may contain any character; a tick is 10 ms on every
+/// supported architecture.
+pub(crate) fn cpu_in(stat: &str) -> Option<f64> {
+    let (_, fields) = stat.rsplit_once(") ")?;
+    let ticks = fields.split(' ').skip(11).take(4).map(|field| field.parse::<f64>().ok());
+    Some(ticks.sum::<Option<f64>>()? / 100.0)
 }
 
 /// A sample of the CPU time that the whole machine and this process have used.

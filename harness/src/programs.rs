@@ -15,13 +15,14 @@ pub const SIDECAR_VARIABLE: &str = "SIDECAR_UNDER_TEST";
 pub const WEBHOOK_VARIABLE: &str = "WEBHOOK_UNDER_TEST";
 
 const SIDECAR: &str = "podlocal-sidecar";
-const WEBHOOK: &str = "podlocal-webhook";
-const INSPECT: &str = "podlocal-inspect";
-const LOOKUP: &str = "lookup";
-const SANDBOX: &str = "pod-sandbox";
 
-/// The program that runs pods on the model of a node, for the comparison with a real one.
-const MODEL_NODE: &str = "model-node";
+/// The name of the webhook.
+pub const WEBHOOK: &str = "podlocal-webhook";
+
+/// The name of the program for people.
+pub const INSPECT: &str = "podlocal-inspect";
+
+const LOOKUP: &str = "lookup";
 
 /// The paths of the programs that an experiment starts.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -32,8 +33,6 @@ pub struct Programs {
     pub webhook: PathBuf,
     /// `lookup`, the application of the experiment.
     pub lookup: PathBuf,
-    /// `pod-sandbox`, the process of a pod.
-    pub sandbox: PathBuf,
 }
 
 impl Programs {
@@ -43,39 +42,13 @@ impl Programs {
     /// Call it before the process enters a node, which has neither network nor DNS. The process inside builds
     /// nothing: see [`Self::built`].
     pub fn build() -> Result<Self, Failure> {
-        run_cargo(&["cluster-dns", LOOKUP, SANDBOX, SIDECAR, WEBHOOK])?;
+        run_cargo(&["cluster-dns", LOOKUP, SIDECAR, WEBHOOK])?;
         Self::built()
-    }
-
-    /// Builds the same and `model-node`, and returns the path of `model-node`.
-    pub fn build_model_node() -> Result<PathBuf, Failure> {
-        Self::build()?;
-        build(MODEL_NODE)
     }
 
     /// Builds only the sidecar, unless [`SIDECAR_VARIABLE`] names one.
     pub fn build_sidecar() -> Result<PathBuf, Failure> {
         build(SIDECAR)
-    }
-
-    /// Builds only the webhook, unless [`WEBHOOK_VARIABLE`] names one.
-    pub fn build_webhook() -> Result<PathBuf, Failure> {
-        build(WEBHOOK)
-    }
-
-    /// Builds only the program for people.
-    pub fn build_inspect() -> Result<PathBuf, Failure> {
-        build(INSPECT)
-    }
-
-    /// The program that [`Self::build_inspect`] has built.
-    pub fn built_inspect() -> Result<PathBuf, Failure> {
-        program(INSPECT)
-    }
-
-    /// Builds only the program `attacks`.
-    pub fn build_attacks() -> Result<PathBuf, Failure> {
-        build("attacks")
     }
 
     /// Builds the sidecar as for the image: static and small; this takes longer.
@@ -90,23 +63,14 @@ impl Programs {
         Err(Failure::new(".ci/static failed to build the sidecar; see its output"))
     }
 
-    /// The directory with the programs of the workspace.
-    pub fn directory() -> Result<PathBuf, Failure> {
-        own_directory()
-    }
-
     /// The programs that [`Self::build`] has built.
     pub fn built() -> Result<Self, Failure> {
-        Ok(Self {
-            sidecar: program(SIDECAR)?,
-            webhook: program(WEBHOOK)?,
-            lookup: program(LOOKUP)?,
-            sandbox: program(SANDBOX)?,
-        })
+        Ok(Self { sidecar: program(SIDECAR)?, webhook: program(WEBHOOK)?, lookup: program(LOOKUP)? })
     }
 }
 
-fn build(name: &str) -> Result<PathBuf, Failure> {
+/// Builds one program of the workspace, unless a variable names another.
+pub fn build(name: &str) -> Result<PathBuf, Failure> {
     run_cargo(&[name])?;
     program(name)
 }
@@ -118,8 +82,16 @@ fn given(name: &str) -> Option<PathBuf> {
     env::var_os(variable).map(PathBuf::from)
 }
 
-fn program(name: &str) -> Result<PathBuf, Failure> {
+/// A program that was built.
+pub fn program(name: &str) -> Result<PathBuf, Failure> {
     existing(&given(name).map_or_else(|| own_directory().map(|own| own.join(name)), Ok)?)
+}
+
+/// The reason when a program is not installed on this machine, with the Debian package that has it.
+pub fn missing(program: &str, package: &str) -> Option<String> {
+    let path = env::var_os("PATH").unwrap_or_default();
+    let is_installed = env::split_paths(&path).any(|folder| folder.join(program).is_file());
+    (!is_installed).then(|| format!("{program} is not installed; it is in the Debian package {package}"))
 }
 
 /// The directory of cargo's programs: that of this program, or for a test the one above `deps`.
@@ -174,16 +146,4 @@ fn profile_of(directory: &Path) -> &str {
 /// The absolute path, because containers have other working directories.
 fn existing(path: &Path) -> Result<PathBuf, Failure> {
     path.canonicalize().with_context(|| format!("looking for the program {}", path.display()))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_profile_is_told_from_the_directory() {
-        assert_eq!(profile_of(Path::new("/x/target/debug")), "dev");
-        assert_eq!(profile_of(Path::new("/x/target/release")), "release");
-        assert_eq!(profile_of(Path::new("/x/target/x86_64-unknown-linux-musl/bench")), "bench");
-    }
 }

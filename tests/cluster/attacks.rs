@@ -2,21 +2,19 @@
 //! depend on time are measured there and not asserted here.
 
 use podlocal_harness::failure::{Failure, WithContext as _};
-use podlocal_harness::programs::Programs;
+use podlocal_harness::programs;
 use tokio::process::Command;
 
-use crate::runner::{Context, Test, exclusive};
+use crate::runner::Context;
 
 /// How long each attack lasts: twice the kubelet's period of a readiness probe.
 const SECONDS: &str = "4";
 
-pub(crate) fn tests() -> Vec<Test> {
-    exclusive![no_attack_restarts_anything_or_fails_a_lookup_of_another_pod.on_the_node()]
-}
-
-async fn no_attack_restarts_anything_or_fails_a_lookup_of_another_pod(_: Context) -> Result<(), Failure> {
+pub(crate) async fn no_attack_restarts_anything_or_fails_a_lookup_of_another_pod(
+    _: Context,
+) -> Result<(), Failure> {
     let running = "running attacks";
-    let mut attacks = Command::new(Programs::build_attacks()?);
+    let mut attacks = Command::new(programs::build("attacks")?);
     let output =
         attacks.args(["--seconds", SECONDS]).kill_on_drop(true).output().await.with_context(running)?;
     let [table, progress] = [&output.stdout, &output.stderr].map(|bytes| String::from_utf8_lossy(bytes));

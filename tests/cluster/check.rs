@@ -4,25 +4,18 @@
 //! The pods name a scheduler that does not exist: these tests need only the objects in the API server, and a
 //! pod that never starts costs a node nothing.
 
-mod installation;
-mod verdicts;
+pub(crate) mod installation;
+pub(crate) mod verdicts;
 
 use std::path::PathBuf;
-use std::process::Stdio;
 use std::sync::OnceLock;
 
 use podlocal_harness::cluster::client::{Libc, SLEEP, pod};
+use podlocal_harness::command;
 use podlocal_harness::failure::{Failure, WithContext as _};
-use podlocal_harness::programs::Programs;
+use podlocal_harness::programs;
 use serde_json::{Value, json};
-use tokio::io::AsyncWriteExt as _;
 use tokio::process::Command;
-
-use crate::runner::Test;
-
-pub(crate) fn tests() -> Vec<Test> {
-    [installation::tests(), verdicts::tests()].into_iter().flatten().collect()
-}
 
 /// The output of the program, and its exit code.
 #[derive(Debug)]
@@ -39,14 +32,9 @@ pub(crate) async fn run(arguments: &[&str]) -> Result<Output, Failure> {
 
 /// Runs `podlocal-webhook` with a text on standard input.
 pub(crate) async fn run_with_input(arguments: &[&str], input: &str) -> Result<Output, Failure> {
-    let what = || format!("running podlocal-webhook {}", arguments.join(" "));
     let mut command = Command::new(program()?);
-    command.args(arguments).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
-    let mut child = command.kill_on_drop(true).spawn().with_context(what)?;
-    if let Some(mut stdin) = child.stdin.take() {
-        stdin.write_all(input.as_bytes()).await.with_context(what)?;
-    }
-    let output = child.wait_with_output().await.with_context(what)?;
+    command.args(arguments);
+    let output = command::output(command, input).await?;
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
     Ok(Output { stdout: text(&output.stdout), stderr: text(&output.stderr), code: output.status.code() })
 }
@@ -54,7 +42,8 @@ pub(crate) async fn run_with_input(arguments: &[&str], input: &str) -> Result<Ou
 /// The path of `podlocal-webhook`, which is built on first use.
 pub(crate) fn program() -> Result<PathBuf, Failure> {
     static PROGRAM: OnceLock<Result<PathBuf, String>> = OnceLock::new();
-    let built = PROGRAM.get_or_init(|| Programs::build_webhook().map_err(|failure| failure.to_string()));
+    let built =
+        PROGRAM.get_or_init(|| programs::build(programs::WEBHOOK).map_err(|failure| failure.to_string()));
     built.clone().map_err(Failure::new)
 }
 

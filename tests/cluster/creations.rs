@@ -1,6 +1,5 @@
 //! Creates pods one after the other while a fault affects the webhook, and records whether each was injected.
 
-use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -9,7 +8,6 @@ use podlocal_harness::cluster::client::unscheduled_pod;
 use podlocal_harness::cluster::namespace::Namespace;
 use podlocal_harness::cluster::{name_of, product};
 use podlocal_harness::failure::{Failure, WithContext as _};
-use podlocal_harness::time::now;
 use tokio::task::JoinHandle;
 use tokio::time::sleep;
 
@@ -23,22 +21,8 @@ pub(crate) struct Creations {
     creators: Vec<JoinHandle<Result<Vec<Creation>, Failure>>>,
 }
 
-struct Creation {
-    name: String,
-    begin: f64,
-    ms: f64,
-    is_injected: bool,
-}
-
-/// The pods that were created.
-#[derive(Default)]
-pub(crate) struct Summary {
-    pub(crate) pods: usize,
-    /// The pods that were not injected, each with the time of its creation in seconds after the first.
-    pub(crate) missed: Vec<String>,
-    /// The slowest answer of the API server.
-    pub(crate) slowest_ms: f64,
-}
+/// The name of a pod, and whether it was injected.
+type Creation = (String, bool);
 
 impl Creations {
     pub(crate) fn start(namespace: &Namespace) -> Self {
@@ -47,47 +31,26 @@ impl Creations {
         Self { creators: creators.collect(), is_over }
     }
 
-    /// Stops the creations, and returns their summary.
-    pub(crate) async fn finish(self) -> Result<Summary, Failure> {
+    /// Stops the creations, and fails unless every pod was injected.
+    pub(crate) async fn finish(self, what: &str) -> Result<(), Failure> {
         self.is_over.store(true, Ordering::SeqCst);
         let mut creations = Vec::new();
         for creator in self.creators {
             creations.extend(creator.await.with_context("creating pods")??);
         }
-        let first = creations.iter().map(|creation| creation.begin).fold(f64::INFINITY, f64::min);
-        let missed = creations.iter().filter(|creation| !creation.is_injected);
-        let missed = missed.map(|creation| format!("{} at {:.2} s", creation.name, creation.begin - first));
-        Ok(Summary {
-            pods: creations.len(),
-            missed: missed.collect(),
-            slowest_ms: creations.iter().map(|creation| creation.ms).fold(0.0, f64::max),
-        })
-    }
-}
-
-impl Summary {
-    /// Prints the summary, and fails unless every pod was injected.
-    pub(crate) fn assert_all_injected(&self, what: &str) {
-        eprintln!("{what}: {self}");
-        assert!(self.pods > 0, "{what}: no pod was created");
-        assert!(self.missed.is_empty(), "{what}: {self}: {:?}", self.missed);
-    }
-}
-
-impl fmt::Display for Summary {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { pods, missed, slowest_ms } = self;
-        write!(formatter, "pods {pods}, not injected {}, slowest creation {slowest_ms:.0} ms", missed.len())
+        eprintln!("{what}: pods {}", creations.len());
+        assert!(!creations.is_empty(), "{what}: no pod was created");
+        let missed: Vec<_> = creations.iter().filter(|(_, is_injected)| !is_injected).collect();
+        assert!(missed.is_empty(), "{what}: not injected: {missed:?}");
+        Ok(())
     }
 }
 
 async fn create(namespace: Namespace, is_over: Arc<AtomicBool>) -> Result<Vec<Creation>, Failure> {
     let mut creations = Vec::new();
     while !is_over.load(Ordering::SeqCst) {
-        let begin = now();
         let pod = namespace.apply(unscheduled_pod()).await?.object;
-        let (name, is_injected) = (name_of(&pod).to_owned(), product::sidecar(&pod).is_some());
-        creations.push(Creation { name, begin, ms: (now() - begin) * 1e3, is_injected });
+        creations.push((name_of(&pod).to_owned(), product::sidecar(&pod).is_some()));
         sleep(PAUSE).await;
     }
     Ok(creations)

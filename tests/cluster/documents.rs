@@ -9,11 +9,11 @@ use std::env;
 use std::fs::read_dir;
 use std::os::unix::fs::symlink;
 use std::path::Path;
-use std::process::Stdio;
 use std::time::Duration;
 
 use podlocal_harness::cluster::client::Libc;
 use podlocal_harness::cluster::{kubectl, product};
+use podlocal_harness::command;
 use podlocal_harness::failure::{Failure, WithContext as _};
 use podlocal_harness::repository::root;
 use podlocal_tests::documents::{Document, Kind};
@@ -21,7 +21,7 @@ use tokio::process::Command;
 use tokio::time::timeout;
 
 use crate::check;
-use crate::runner::{Context, Test, exclusive};
+use crate::runner::Context;
 
 /// The namespaces that the pages use. The pages assume that `my-jobs` exists; the example creates its own
 /// namespace.
@@ -33,11 +33,7 @@ const OVERLAYS: [&str; 2] = ["manifests/overlays/shared-daemonset", "manifests/o
 /// The time-out of one block; some blocks wait for a rollout of the webhook.
 const LONGEST: Duration = Duration::from_secs(120);
 
-pub(crate) fn tests() -> Vec<Test> {
-    exclusive![commands_of_the_documents_for_a_cluster_run]
-}
-
-async fn commands_of_the_documents_for_a_cluster_run(context: Context) -> Result<(), Failure> {
+pub(crate) async fn commands_of_the_documents_for_a_cluster_run(context: Context) -> Result<(), Failure> {
     let [jobs, example] = NAMESPACES;
     let existing =
         kubectl(&["get", "namespace", jobs, example, "--ignore-not-found", "--output=name"]).await?;
@@ -82,20 +78,10 @@ async fn run(block: &str, folder: &Path) -> Result<(), Failure> {
     let own = program.parent().map(Path::to_owned);
     let path = env::var_os("PATH").unwrap_or_default();
     let path = env::join_paths(own.into_iter().chain(env::split_paths(&path))).with_context("making PATH")?;
-    let mut command = Command::new("sh");
-    command
-        .args(["-euc", &block])
-        .current_dir(folder)
-        .env("PATH", path)
-        .stdin(Stdio::null())
-        .kill_on_drop(true);
-    let output =
-        timeout(LONGEST, command.output()).await.with_context(|| format!("{block}within {LONGEST:?}"))?;
-    let output = output.with_context("running sh")?;
-    if output.status.success() {
-        return Ok(());
-    }
-    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).trim().to_owned();
-    let (stdout, stderr) = (text(&output.stdout), text(&output.stderr));
-    Err(Failure::new(format!("{}\n{block}{stdout}\n{stderr}", output.status)))
+    let mut shell = Command::new("sh");
+    shell.args(["-euc", &block]).current_dir(folder).env("PATH", path);
+    timeout(LONGEST, command::run(shell, ""))
+        .await
+        .with_context(|| format!("{block}within {LONGEST:?}"))?
+        .map(drop)
 }

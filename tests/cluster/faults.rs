@@ -13,25 +13,18 @@
 //! | `webhook` | the webhook | no pod notices; `install/overlays.rs` tests pods without it, before it removes it |
 //! | `node` | containerd | it runs alone |
 
-mod dns;
-mod node;
-mod sidecar;
-mod tier;
+pub(crate) mod dns;
+pub(crate) mod node;
+pub(crate) mod sidecar;
+pub(crate) mod tier;
 pub(crate) mod webhook;
 
 use podlocal_harness::cluster::load::Summary;
 use serde_json::{Value, json};
 
-use crate::runner::Test;
-
 /// Names in the cluster and outside, which every load resolves in turn.
 pub(crate) const NAMES: [&str; 4] =
     ["kubernetes.default", "kube-dns.kube-system", "www.example.com", "example.org"];
-
-pub(crate) fn tests() -> Vec<Test> {
-    let tests = [dns::tests(), tier::tests(), sidecar::tests(), webhook::tests(), node::tests()];
-    tests.into_iter().flatten().collect()
-}
 
 /// A pod whose sidecar caches answers for one second at most and never sends an expired answer, so that most
 /// lookups reach the upstream.

@@ -20,7 +20,7 @@ use podlocal_settings::table::{FORWARD_ZONES, UPSTREAM};
 use serde_json::json;
 
 use crate::injection::assert_injected;
-use crate::runner::{Context, Test, tests};
+use crate::runner::Context;
 
 /// The zone on its server and on cluster DNS. Its answers expire early in the outage.
 const ZONE: Zone<'_> = Zone { name: "corp.test", ttl: 2, addresses: &["203.0.113.2"] };
@@ -33,11 +33,9 @@ const IN_CLUSTER: [&str; 2] =
 /// A name of the zone that is resolved before the outage.
 const KNOWN: &str = "known.corp.test";
 
-pub(crate) fn tests() -> Vec<Test> {
-    tests![names_of_a_forward_zone_are_asked_of_its_server_alone]
-}
-
-async fn names_of_a_forward_zone_are_asked_of_its_server_alone(context: Context) -> Result<(), Failure> {
+pub(crate) async fn names_of_a_forward_zone_are_asked_of_its_server_alone(
+    context: Context,
+) -> Result<(), Failure> {
     let namespace = &context.namespace;
     let elsewhere = context.namespace_with(json!({}), json!({})).await?;
     let (cluster_dns, server) =

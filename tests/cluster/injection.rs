@@ -3,11 +3,11 @@
 //! Most pods resolve [`NAMES`] immediately after their start, so that their logs show whether DNS works from
 //! the first instruction.
 
-mod injectors;
-mod left_alone;
-mod limits;
-mod pods;
-mod workloads;
+pub(crate) mod injectors;
+pub(crate) mod left_alone;
+pub(crate) mod limits;
+pub(crate) mod pods;
+pub(crate) mod workloads;
 
 use podlocal_harness::cluster::client::{Libc, Lookup, pod};
 use podlocal_harness::cluster::eventually;
@@ -17,8 +17,6 @@ use podlocal_harness::cluster::product;
 use podlocal_harness::failure::Failure;
 use podlocal_settings::names::{CONTAINER_NAME, STATUS_ANNOTATION};
 use serde_json::{Value, json};
-
-use crate::runner::Test;
 
 /// A name that needs the search list, the same name in full, and an external one.
 const NAMES: [&str; 3] = ["kubernetes.default", "kubernetes.default.svc.cluster.local", "www.example.com"];
@@ -32,13 +30,6 @@ const RESOLVE_AND_SLEEP: [&str; 3] = [
     "-c",
     "getaddr 0 kubernetes.default kubernetes.default.svc.cluster.local www.example.com; exec sleep 3600",
 ];
-
-pub(crate) fn tests() -> Vec<Test> {
-    [workloads::tests(), pods::tests(), limits::tests(), left_alone::tests(), injectors::tests()]
-        .into_iter()
-        .flatten()
-        .collect()
-}
 
 /// A pod that resolves [`NAMES`] and sleeps. It uses musl, because that resolver needs the sidecar's
 /// completion.

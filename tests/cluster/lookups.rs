@@ -20,7 +20,7 @@ use podlocal_settings::names::{INJECT_DISABLED, INJECT_LABEL};
 use serde_json::{Value, json};
 
 use crate::injection::assert_injected;
-use crate::runner::{Context, Test, tests};
+use crate::runner::Context;
 
 /// Names that exist. `NS` stands for the namespace.
 const PRESENT: [&str; 21] = [
@@ -62,14 +62,12 @@ const ABSENT: [&str; 8] = [
     "absent.invalid.",
 ];
 
-pub(crate) fn tests() -> Vec<Test> {
-    tests![glibc_and_musl_resolve_the_same_names_as_without_injection, srv_records_of_a_service_are_passed_on]
-}
-
 /// The result of a lookup: the error, and the addresses without order.
 type Outcome = (String, BTreeSet<String>);
 
-async fn glibc_and_musl_resolve_the_same_names_as_without_injection(context: Context) -> Result<(), Failure> {
+pub(crate) async fn glibc_and_musl_resolve_the_same_names_as_without_injection(
+    context: Context,
+) -> Result<(), Failure> {
     let namespace = &context.namespace;
     create_services(namespace).await?;
     namespace.apply(ranks()).await?;
@@ -113,19 +111,6 @@ async fn glibc_and_musl_resolve_the_same_names_as_without_injection(context: Con
             assert_eq!(injected_found, direct, "{injected}, {round} lookup");
         }
     }
-    Ok(())
-}
-
-/// Uses nslookup of busybox, a client that does not use the search list.
-async fn srv_records_of_a_service_are_passed_on(context: Context) -> Result<(), Failure> {
-    let namespace = &context.namespace;
-    create_services(namespace).await?;
-    let pod = namespace.run(pod("client", Libc::Musl, &SLEEP)).await?;
-    assert_injected(&namespace.pod(&pod).await?);
-    let name = format!("_http._tcp.web.{}.svc.cluster.local", namespace.name);
-    let found = namespace.exec(&pod, "client", &["nslookup", "-type=srv", &name]).await?;
-    let target = format!("80 web.{}.svc.cluster.local", namespace.name);
-    assert!(found.is_success && found.stdout.contains(&target), "{found:?}");
     Ok(())
 }
 

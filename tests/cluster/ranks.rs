@@ -16,18 +16,14 @@ use podlocal_settings::table::{UPSTREAM, WAIT_FOR_NAMES};
 use serde_json::{Value, json};
 use tokio::time::sleep;
 
-use crate::runner::{Context, Test, tests};
+use crate::runner::Context;
 
 const RANKS: usize = 6;
 
 /// The time from one rank's readiness to the next. All are ready within the wait time-out of 4 s.
 const INTERVAL: Duration = Duration::from_millis(400);
 
-pub(crate) fn tests() -> Vec<Test> {
-    tests![a_lookup_waits_for_a_peer_that_is_not_ready_yet]
-}
-
-async fn a_lookup_waits_for_a_peer_that_is_not_ready_yet(context: Context) -> Result<(), Failure> {
+pub(crate) async fn a_lookup_waits_for_a_peer_that_is_not_ready_yet(context: Context) -> Result<(), Failure> {
     let namespace = &context.namespace;
     let dns =
         OwnDns::start(namespace, Zone { name: "ranks.test", ttl: 5, addresses: &["203.0.113.1"] }).await?;

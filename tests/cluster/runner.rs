@@ -2,13 +2,14 @@
 //!
 //! | test | runs in parallel with | needs |
 //! |---|---|---|
-//! | `tests![..]` | all others, until it calls [`Context::release_installation`]; from then on also `exclusive!` | the product, installed from `manifests/base` |
-//! | `exclusive![..]` | tests that have released the installation; it leaves `manifests/base` installed | nothing: it may install and remove |
-//! | `exclusive![..].breaks_the_node()` | none | the same |
+//! | `test(..)` | all others, until it calls [`Context::release_installation`]; from then on also tests that are `alone` | the product, installed from `manifests/base` |
+//! | `test(..).alone()` | tests that have released the installation; it leaves `manifests/base` installed | nothing: it may install and remove |
+//! | `test(..).breaks_the_node()` | none | the same |
 //!
 //! The tests start in this order, so that a long test that releases the installation early does not prolong
 //! the run.
 
+use std::any::type_name;
 use std::panic::AssertUnwindSafe;
 use std::pin::Pin;
 use std::process::ExitCode;
@@ -76,18 +77,30 @@ enum Isolation {
     BreaksNode,
 }
 
-/// A test.
+/// A test, named after its function.
 pub(crate) struct Test {
     name: &'static str,
-    body: fn(Context) -> Outcome,
+    body: Box<dyn Fn(Context) -> Outcome + Send + Sync>,
     place: Isolation,
     needs_node: bool,
 }
 
+/// A test that runs in parallel with others.
+pub(crate) fn test<F, O>(body: F) -> Test
+where
+    F: Fn(Context) -> O + Send + Sync + 'static,
+    O: Future<Output = Result<(), Failure>> + 'static,
+{
+    let name = type_name::<F>().rsplit("::").next().unwrap_or_default();
+    let body = Box::new(move |context| -> Outcome { Box::pin(body(context)) });
+    Test { name, body, place: Isolation::Shared, needs_node: false }
+}
+
 impl Test {
-    pub(crate) fn new(name: &'static str, body: fn(Context) -> Outcome, is_exclusive: bool) -> Self {
-        let place = if is_exclusive { Isolation::Exclusive } else { Isolation::Shared };
-        Self { name, body, place, needs_node: false }
+    /// Marks a test that may change the installation.
+    pub(crate) fn alone(mut self) -> Self {
+        self.place = Isolation::Exclusive;
+        self
     }
 
     /// Marks a test that runs commands on the node. It is ignored when [`NODE_EXEC_VARIABLE`] is not set.
@@ -102,25 +115,6 @@ impl Test {
         self.on_the_node()
     }
 }
-
-/// Makes [`Test`]s of async functions that take a [`Context`] and run beside others; each is named after its
-/// function.
-macro_rules! tests {
-    ($($test:ident $(.$mark:ident())*),+ $(,)?) => {
-        vec![$($crate::runner::Test::new(stringify!($test), |context| Box::pin($test(context)), false)
-            $(.$mark())*),+]
-    };
-}
-
-/// Makes [`Test`]s that run alone.
-macro_rules! exclusive {
-    ($($test:ident $(.$mark:ident())*),+ $(,)?) => {
-        vec![$($crate::runner::Test::new(stringify!($test), |context| Box::pin($test(context)), true)
-            $(.$mark())*),+]
-    };
-}
-
-pub(crate) use {exclusive, tests};
 
 /// Runs the tests that the command line selects.
 pub(crate) fn run(tests: Vec<Test>) -> ExitCode {

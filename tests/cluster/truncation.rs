@@ -11,19 +11,18 @@
 //! into an injected pod together with its libraries, because no client image can send EDNS. It asks cluster
 //! DNS first, and then the sidecar.
 
-use std::process::Stdio;
-
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use podlocal_harness::cluster::client::{Libc, SLEEP, pod};
 use podlocal_harness::cluster::coredns::CoreDns;
 use podlocal_harness::cluster::namespace::Namespace;
 use podlocal_harness::cluster::{eventually, kubectl_with_input, object};
+use podlocal_harness::command;
 use podlocal_harness::failure::{Failure, WithContext as _};
 use serde_json::{Value, json};
 use tokio::process::Command;
 
 use crate::injection::assert_injected;
-use crate::runner::{Context, Test, tests};
+use crate::runner::Context;
 
 /// The largest number of endpoints; every number from 1 is tested.
 const MOST: usize = 60;
@@ -41,11 +40,9 @@ const QUESTIONS: [(&str, &str, usize); 6] = [
 /// The UDP size of the client, as flags of dig: 512 bytes without EDNS, and other sizes with it.
 const SIZES: [&str; 4] = ["+noedns", "+bufsize=512", "+bufsize=1232", "+bufsize=4096"];
 
-pub(crate) fn tests() -> Vec<Test> {
-    tests![no_answer_has_fewer_records_than_from_cluster_dns]
-}
-
-async fn no_answer_has_fewer_records_than_from_cluster_dns(context: Context) -> Result<(), Failure> {
+pub(crate) async fn no_answer_has_fewer_records_than_from_cluster_dns(
+    context: Context,
+) -> Result<(), Failure> {
     let namespace = &context.namespace;
     let cluster_dns = &CoreDns::find(&namespace.cluster).await?.address;
     let dig = async {
@@ -190,14 +187,10 @@ impl Dig {
     }
 }
 
-async fn on_this_machine(command: &str) -> Result<String, Failure> {
+async fn on_this_machine(script: &str) -> Result<String, Failure> {
     let mut shell = Command::new("sh");
-    let shell = shell.args(["-ec", command]).stdin(Stdio::null()).stderr(Stdio::inherit());
-    let output = shell.output().await.with_context("running sh")?;
-    if output.status.success() {
-        return Ok(String::from_utf8_lossy(&output.stdout).into_owned());
-    }
-    Err(Failure::new(format!("{command:?}: {}; dig is needed (bind9-dnsutils)", output.status)))
+    shell.args(["-ec", script]);
+    command::run(shell, "").await.with_context("dig is needed (bind9-dnsutils)")
 }
 
 async fn create_services(namespace: &Namespace) -> Result<(), Failure> {

@@ -54,7 +54,7 @@ fn modules_of_a_crate_form_no_import_cycle() {
         }
         let modules = library(folder);
         assert!(modules.len() > 1, "no modules in {folder}");
-        cycles.extend(find_cycles(&imports(&modules)).iter().map(|cycle| format!("{folder}: {cycle}")));
+        cycles.extend(cyclic(imports(&modules)).iter().map(|cycle| format!("{folder}: {cycle}")));
     }
     assert!(cycles.is_empty(), "modules import each other:\n{}", cycles.join("\n"));
 }
@@ -155,44 +155,25 @@ fn absolute(module: &[String], path: &str) -> Option<ModulePath> {
     Some(start.iter().cloned().chain(rest.iter().map(|name| (*name).to_owned())).collect())
 }
 
-/// The cycles, each as the modules on it and the files with the imports.
-fn find_cycles(imports: &Imports) -> Vec<String> {
-    let mut cycles = Vec::new();
-    let mut done = BTreeSet::new();
-    for start in imports.keys() {
-        follow(start, &mut Vec::new(), imports, &mut done, &mut cycles);
+/// The imports on a cycle, or on the way to one: those that remain when modules without imports are removed
+/// again and again.
+fn cyclic(mut imports: Imports) -> Vec<String> {
+    loop {
+        let importers: BTreeSet<_> = imports.keys().cloned().collect();
+        for ((parent, _), targets) in &mut imports {
+            targets.retain(|target, _| importers.contains(&(parent.clone(), target.clone())));
+        }
+        imports.retain(|_, targets| !targets.is_empty());
+        if imports.len() == importers.len() {
+            let of_module = |((parent, from), targets): (&(ModulePath, String), &BTreeMap<_, _>)| {
+                let parent = parent.iter().map(|name| format!("{name}/")).collect::<String>();
+                let line =
+                    |(to, file): (&String, &String)| format!("{parent}{from} -> {parent}{to} (in {file})");
+                targets.iter().map(line).collect::<Vec<_>>()
+            };
+            return imports.iter().flat_map(of_module).collect();
+        }
     }
-    cycles
-}
-
-/// Follows the imports of `module`, which was reached by `path`.
-fn follow(
-    module: &(ModulePath, String),
-    path: &mut Vec<String>,
-    imports: &Imports,
-    done: &mut BTreeSet<(ModulePath, String)>,
-    cycles: &mut Vec<String>,
-) {
-    let (parent, name) = module;
-    if let Some(at) = path.iter().position(|on_path| on_path == name) {
-        let names: Vec<_> = path[at..].iter().chain([name]).collect();
-        let steps = names.iter().zip(names.iter().skip(1));
-        let files: Vec<_> =
-            steps.map(|(from, to)| imports[&(parent.clone(), (*from).clone())][*to].clone()).collect();
-        let full = |name: &String| parent.iter().chain([name]).cloned().collect::<Vec<_>>().join("/");
-        let names: Vec<_> = names.into_iter().map(full).collect();
-        cycles.push(format!("{} (in {})", names.join(" -> "), files.join(", ")));
-        return;
-    }
-    if done.contains(module) {
-        return;
-    }
-    path.push(name.clone());
-    for target in imports.get(module).into_iter().flat_map(BTreeMap::keys) {
-        follow(&(parent.clone(), target.clone()), path, imports, done, cycles);
-    }
-    path.pop();
-    done.insert(module.clone());
 }
 
 #[test]
@@ -206,8 +187,11 @@ fn import_cycles_are_found_and_named() {
         module("b", "pub use crate::c::{\n    self, C as _,\n};\n"),
         module("c", "fn f() -> my_crate::a::A { $crate::a::A }\n"),
     ]);
-    assert_eq!(find_cycles(&imports(&modules)), [""; 0]);
+    assert_eq!(cyclic(imports(&modules)), [""; 0]);
     let mut modules = modules;
     modules.insert(vec!["c".to_owned(), "part".to_owned()], "let x = crate::a::part::f();".to_owned());
-    assert_eq!(find_cycles(&imports(&modules)), ["a -> b -> c -> a (in a, b, c/part)"]);
+    assert_eq!(
+        cyclic(imports(&modules)),
+        ["a -> b (in a)", "a -> c (in a/part)", "b -> c (in b)", "c -> a (in c/part)"]
+    );
 }

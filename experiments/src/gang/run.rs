@@ -16,11 +16,10 @@ use podlocal_harness::failure::{Failure, WithContext};
 use podlocal_harness::model::admission::Webhook;
 use podlocal_harness::model::cluster::Cluster;
 use podlocal_harness::model::cluster_dns::{Capacity, World};
-use podlocal_harness::model::cluster_tier::ClusterTier;
 use podlocal_harness::model::job::Job;
 use podlocal_harness::model::lookup::{BARRIER_VARIABLE, Lookup, WAITING};
 use podlocal_harness::model::node::Node;
-use podlocal_harness::model::pod::{Exit, Running, Status};
+use podlocal_harness::model::pod::{Running, Status};
 use podlocal_harness::programs::Programs;
 
 /// The number of pods that start at the same time per core: enough that no core idles, and few enough that a
@@ -51,7 +50,7 @@ pub async fn run(arm: Arm, experiment: &Experiment) -> Result<Figures, Failure> 
     let Experiment { node, programs, job, world, .. } = experiment;
     let world = world.clone().namespace(job.namespace());
     let dns_path = arm.dns_path().ok_or_else(|| Failure::new(format!("no model of {}", arm.name())))?;
-    let cluster = Cluster::start_with(dns_path, node, programs, world).await?;
+    let cluster = Cluster::start(dns_path, node, programs, world).await?;
     let directory = node.directory(&format!("gang-{arm:?}"))?;
     let mut figures = Figures::new(arm, experiment.pods);
     let mut first_start = None;
@@ -85,11 +84,8 @@ pub async fn run(arm: Arm, experiment: &Experiment) -> Result<Figures, Failure> 
     }
     figures.finish(cluster.dns.counts());
     if !figures.is_success() {
-        let logs =
-            [cluster.webhook().map(Webhook::describe), cluster.shared_tier().map(ClusterTier::describe)];
-        for log in logs.into_iter().flatten() {
-            figures.first_failure.get_or_insert_default().push_str(&log);
-        }
+        let log = cluster.webhook().map(Webhook::describe);
+        figures.first_failure.get_or_insert_default().push_str(&log.unwrap_or_default());
     }
     Ok(figures)
 }
@@ -106,8 +102,8 @@ impl Figures {
             let container = end.as_ref().ok().and_then(|status| status.container(application));
             self.add(&container.map(|it| Lookup::read_all(&it.output)).unwrap_or_default());
             let description = match &end {
-                Ok(status) if status.exit(application).is_some_and(Exit::is_success) => {
-                    let at = container.and_then(|it| it.exits.first()).map_or(start, |(_, at)| *at);
+                Ok(status) if status.exit(application).is_some_and(|exit| exit.success()) => {
+                    let at = container.and_then(|it| it.exit).map_or(start, |(_, at)| at);
                     self.started_seconds.push(at - start);
                     continue;
                 }
@@ -162,17 +158,13 @@ async fn start(
     barrier: &Path,
 ) -> Result<Member, Failure> {
     let created = now();
-    let admitted = cluster.admit(pod, job.namespace()).await?;
-    if cluster.shared_tier().is_some_and(|tier| !tier.is_known_to(&admitted.pod)) {
-        return Err(Failure::new("the webhook has not configured the shared tier in the pod's sidecar"));
-    }
-    let mut spec = cluster.spec(admitted, job.namespace());
+    let mut spec = cluster.admit(pod, job.namespace()).await?;
     spec.environment.insert(BARRIER_VARIABLE.to_owned(), barrier.display().to_string());
     let running = cluster.run(spec)?;
     let application = job.application();
     let is_waiting = |status: &Status| {
         let container = status.container(application);
-        container.is_some_and(|container| container.error.contains(WAITING) || !container.exits.is_empty())
+        container.is_some_and(|container| container.error.contains(WAITING) || container.exit.is_some())
     };
     let status = running.wait_for("the application at the barrier", is_waiting).await?;
     let started_at = status.container(application).map_or(created, |container| container.started_at);

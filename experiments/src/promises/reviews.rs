@@ -1,6 +1,5 @@
 //! Measures the latency of reviews over HTTPS, and the CPU time and memory of the webhook.
 
-use std::net::{IpAddr, Ipv4Addr};
 use std::path::Path;
 use std::time::Duration;
 
@@ -11,12 +10,8 @@ use super::{Measured, Setup};
 use podlocal_harness::failure::{Failure, WithContext};
 use podlocal_harness::model::admission::{Webhook, defaulted, review};
 use podlocal_harness::model::job::{DEFAULT_MANIFEST, Job};
-use podlocal_harness::model::pod::ClusterNames;
 use podlocal_harness::process::usage;
 use podlocal_harness::table::percentiles;
-
-/// The listen address of the webhook: an unusual one on the loopback, to avoid conflicts.
-const ADDRESS: Ipv4Addr = Ipv4Addr::new(127, 89, 53, 1);
 
 /// What a response with a patch contains.
 const PATCH: &[u8] = b"\"patch\"";
@@ -69,12 +64,7 @@ pub(super) async fn of_jobs(setup: &Setup, rate: Option<f64>, most_p99: f64) -> 
 /// Sends reviews of a Job's pod to the webhook and measures.
 pub async fn measure(program: &Path, load: Load) -> Result<Figures, Failure> {
     let folder = tempfile::tempdir().with_context(|| "making a folder".to_owned())?;
-    let names = ClusterNames {
-        dns: IpAddr::from([10, 96, 0, 10]),
-        zone: "cluster.local".to_owned(),
-        node_searches: Vec::new(),
-    };
-    let webhook = Webhook::start(program, ADDRESS, &names, None, folder.path()).await?;
+    let webhook = Webhook::start_alone(program, folder.path()).await?;
     let job = Job::read(DEFAULT_MANIFEST)?;
     let body =
         review(&defaulted(job.pod(0)), job.namespace(), "00000000-0000-4000-8000-000000000000").to_string();

@@ -9,7 +9,6 @@ use super::namespace::Namespace;
 use super::pods::restarts;
 use super::{Cluster, eventually, kubectl, name_of};
 use crate::failure::{Failure, WithContext};
-use crate::metrics::sum;
 use crate::time::since_1970;
 
 /// The namespace of cluster DNS.
@@ -120,11 +119,9 @@ impl CoreDns {
     /// The number of queries that its pods have received from clients since they started. The counter is lost
     /// when the container restarts. CoreDNS counts a query when it has answered it.
     pub async fn queries(&self) -> Result<u64, Failure> {
-        let mut queries = 0;
-        for pod in self.pods().await? {
-            queries += received(&self.cluster.scrape(NAMESPACE, name_of(&pod), METRICS).await?);
-        }
-        Ok(queries)
+        // A Corefile may define servers on other ports as well.
+        let labels = [("server", "dns://:53")];
+        self.namespace().sum_of_pods(LABEL, METRICS, "coredns_dns_requests_total", &labels).await
     }
 
     /// How often the kubelet has restarted its containers since [`Self::restart`].
@@ -139,15 +136,18 @@ impl CoreDns {
         Ok(pods)
     }
 
+    fn namespace(&self) -> Namespace {
+        Namespace { cluster: self.cluster.clone(), name: NAMESPACE.to_owned() }
+    }
+
     async fn read(&self) -> Result<Value, Failure> {
         self.cluster.get(&self.cluster.api("apps/v1", "Deployment", Some(NAMESPACE)), &self.deployment).await
     }
 
     /// Limits the CPU of the existing pods, and waits until the kubelet has applied the limit.
     async fn limit(&self, cpu: &str) -> Result<(), Failure> {
-        let namespace = Namespace { cluster: self.cluster.clone(), name: NAMESPACE.to_owned() };
         for pod in self.pods().await? {
-            namespace.limit_cpu(name_of(&pod), CONTAINER, cpu, cpu).await?;
+            self.namespace().limit_cpu(name_of(&pod), CONTAINER, cpu, cpu).await?;
         }
         Ok(())
     }
@@ -166,14 +166,6 @@ impl CoreDns {
     }
 }
 
-/// The queries to port 53, since a Corefile may define other servers as well.
-fn received(metrics: &str) -> u64 {
-    let queries = sum(metrics, "coredns_dns_requests_total", &[("server", "dns://:53")]);
-    #[expect(clippy::cast_sign_loss, reason = "counters are whole and not negative")]
-    let queries = queries as u64;
-    queries
-}
-
 /// The value of the annotation [`SAVED`].
 fn original(deployment: &Value) -> Value {
     let spec = &deployment["spec"];
@@ -190,43 +182,5 @@ fn remove_cpu(container: &mut Value) {
         if let Some(Value::Object(resources)) = container.pointer_mut(part) {
             resources.remove("cpu");
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn only_the_cpu_is_removed_before_a_limit() {
-        let mut container = json!({ "name": "coredns", "resources": {
-            "limits": { "memory": "170Mi", "cpu": "1" }, "requests": { "cpu": "100m", "memory": "70Mi" },
-        } });
-        remove_cpu(&mut container);
-        let expected = json!({ "limits": { "memory": "170Mi" }, "requests": { "memory": "70Mi" } });
-        assert_eq!(container["resources"], expected);
-        let mut bare = json!({ "name": "coredns" });
-        remove_cpu(&mut bare);
-        assert!(bare["resources"].is_null());
-    }
-
-    #[test]
-    fn only_queries_of_clients_are_counted() {
-        let metrics = r#"# TYPE coredns_dns_requests_total counter
-coredns_dns_requests_total{family="1",proto="tcp",server="dns://:53",type="A",view="",zone="."} 400
-coredns_dns_requests_total{family="1",proto="udp",server="dns://:53",type="AAAA",view="",zone="."} 1.2e+03
-coredns_dns_requests_total{family="1",proto="udp",server="dns://127.0.0.1:5353",type="A",view="",zone="."} 80
-coredns_dns_responses_total{server="dns://:53"} 7
-"#;
-        assert_eq!(received(metrics), 1600);
-    }
-
-    #[test]
-    fn the_saved_state_is_read_back_from_the_annotation() {
-        let deployment = json!({ "spec": { "replicas": 2, "template": { "spec": { "containers": [{ "name": "coredns" }] } } } });
-        assert_eq!(saved(&deployment), None);
-        let original = original(&deployment);
-        let annotated = json!({ "metadata": { "annotations": { SAVED: original.to_string() } } });
-        assert_eq!(saved(&annotated), Some(original));
     }
 }

@@ -109,15 +109,6 @@ impl OwnDns {
         self.namespace.sum_of_pods(LABEL, METRICS, "coredns_dns_requests_total", &labels).await
     }
 
-    /// The number of A and AAAA queries for all names that it has answered since its start.
-    pub async fn address_queries(&self) -> Result<u64, Failure> {
-        let of = async |rtype| {
-            let labels = [("server", "dns://:53"), ("type", rtype)];
-            self.namespace.sum_of_pods(LABEL, METRICS, "coredns_dns_requests_total", &labels).await
-        };
-        Ok(of("A").await? + of("AAAA").await?)
-    }
-
     /// How often its container was restarted.
     pub async fn restarts(&self) -> Result<u64, Failure> {
         Ok(self.pods().await?.iter().map(|pod| super::pods::restarts(pod, NAME)).sum())
@@ -182,18 +173,4 @@ fn corefile_with(corefile: &str, zone: Zone<'_>) -> String {
     );
     block += "    }\n}\n";
     format!("{corefile}{block}")
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_zone_becomes_a_server_block_of_the_corefile() {
-        let zone = Zone { name: "fault.test", ttl: 5, addresses: &["203.0.113.1"] };
-        let text = corefile_with(".:53 {\n}\n", zone);
-        assert!(text.starts_with(".:53 {\n}\n\nfault.test:53 {\n    prometheus :9153\n"), "{text}");
-        assert!(text.contains("answer \"{{ .Name }} 5 IN A 203.0.113.1\"\n"), "{text}");
-        assert_eq!(text.matches('{').count(), text.matches('}').count(), "{text}");
-    }
 }

@@ -3,7 +3,7 @@
 use super::namespace::Namespace;
 use super::{Cluster, kubectl, name_of};
 use crate::failure::Failure;
-use crate::metrics::sum;
+use crate::metrics::count;
 
 /// The port of the sidecar and of the shared tier.
 pub const SIDECAR_PORT: u16 = 9353;
@@ -25,12 +25,10 @@ impl Namespace {
         counter: &str,
         of: &[(&str, &str)],
     ) -> Result<u64, Failure> {
-        let mut total = 0.0;
+        let mut total = 0;
         for pod in self.pods(pods).await? {
-            total += sum(&self.cluster.scrape(&self.name, name_of(&pod), port).await?, counter, of);
+            total += count(&self.cluster.scrape(&self.name, name_of(&pod), port).await?, counter, of);
         }
-        #[expect(clippy::cast_sign_loss, reason = "counters are whole and not negative")]
-        let total = total as u64;
         Ok(total)
     }
 }

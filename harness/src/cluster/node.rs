@@ -5,6 +5,7 @@ use serde_json::Value;
 
 use super::{Cluster, kubectl, on_node};
 use crate::failure::{Failure, WithContext};
+use crate::process::cpu_in;
 
 /// A sample of the CPU time that a node has used.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -48,43 +49,7 @@ pub async fn cpu_of_processes() -> Result<Option<f64>, Failure> {
     // Some processes end while this runs.
     let command = ["sh", "-c", "cat /proc/[0-9]*/stat 2>/dev/null || true"];
     match on_node(&command).await {
-        Some(text) => Ok(Some(text?.lines().filter_map(read_stat).sum())),
+        Some(text) => Ok(Some(text?.lines().filter_map(cpu_in).sum())),
         None => Ok(None),
-    }
-}
-
-/// The sum of utime, stime, cutime and cstime in a line of proc_pid_stat(5), in seconds; a tick is 10 ms. The
-/// program name in parentheses may contain any character.
-fn read_stat(line: &str) -> Option<f64> {
-    let (_, fields) = line.rsplit_once(") ")?;
-    let ticks = fields.split(' ').skip(11).take(4).map(|field| field.parse::<f64>().ok());
-    Some(ticks.sum::<Option<f64>>()? / 100.0)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use serde_json::json;
-
-    #[test]
-    fn statistics_of_the_kubelet_are_read_in_seconds() {
-        let sample = |time: &str, used: u64| {
-            let cpu = json!({ "time": time, "usageNanoCores": 1, "usageCoreNanoSeconds": used });
-            read_summary(&json!({ "node": { "cpu": cpu } })).unwrap()
-        };
-        let (first, second) =
-            (sample("2026-11-28T08:00:00Z", 5_000_000_000), sample("2026-11-28T08:00:10Z", 20_000_000_000));
-        assert_eq!((second.at - first.at, second.used - first.used), (10.0, 15.0));
-        assert!((second.cores_since(first) - 1.5).abs() < 1e-9);
-        let failure =
-            read_summary(&json!({ "node": { "cpu": { "time": "2026-11-28T08:00:00Z" } } })).unwrap_err();
-        assert!(failure.to_string().contains("usageCoreNanoSeconds"), "{failure}");
-    }
-
-    #[test]
-    fn processes_count_with_those_that_they_have_waited_for() {
-        let line = "7 (a ) b) S 1 7 7 0 -1 4194304 100 200 0 0 150 50 20 5 20 0 9 0 100 0 0";
-        assert_eq!(read_stat(line).map(|seconds| (seconds * 100.0).round()), Some(225.0));
-        assert_eq!(read_stat("7 (a"), None);
     }
 }

@@ -12,13 +12,8 @@ use crate::failure::{Failure, WithContext};
 /// A packet for each number: truncated, with a pointer loop, with wrong counts, a response, with another
 /// opcode, or random bytes.
 pub fn packet(number: u32) -> Vec<u8> {
-    let mut state = u64::from(number).wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
-    let mut next = move || {
-        state ^= state << 13;
-        state ^= state >> 7;
-        state ^= state << 17;
-        state.to_be_bytes()[3]
-    };
+    let mut random = fastrand::Rng::with_seed(u64::from(number));
+    let mut next = move || random.u8(..);
     let mut query = vec![next(), next(), 1, 0, 0, 1, 0, 0, 0, 0, 0, 0];
     query.extend_from_slice(b"\x03www\x07example\x03com\x00\x00\x01\x00\x01");
     match number % 8 {

@@ -6,7 +6,7 @@ use std::path::Path;
 use std::process::Stdio;
 use std::time::Duration;
 
-use crate::metrics::sum;
+use crate::metrics::count;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
@@ -82,9 +82,7 @@ impl Proxy {
     /// The sum of the series of a metric that have these labels.
     pub async fn metric(&self, name: &str, labels: &[(&str, &str)]) -> Result<u64, Failure> {
         let page = get(self.admin, "/metrics").await.with_context(|| format!("reading the metric {name}"))?;
-        #[expect(clippy::cast_sign_loss, reason = "what is counted is whole and not negative")]
-        let value = sum(&page, name, labels) as u64;
-        Ok(value)
+        Ok(count(&page, name, labels))
     }
 
     /// Whether its readiness probe succeeds.

@@ -1,10 +1,10 @@
 //! A DNS server with injected faults, which counts its queries.
 
 use std::net::{Ipv4Addr, SocketAddr};
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use fastrand::Rng;
 use tokio::task::JoinSet;
 
 use crate::failure::{Failure, WithContext};
@@ -48,29 +48,25 @@ impl Default for Behaviour {
 pub struct Upstream {
     /// Its address for UDP and TCP.
     pub address: SocketAddr,
-    shared: Arc<Shared>,
+    state: Arc<Mutex<State>>,
     tasks: JoinSet<()>,
 }
 
 #[derive(Debug)]
-struct Shared {
-    behaviour: Mutex<Behaviour>,
-    asked: AtomicU64,
-    /// The state of the random sequence that decides which datagrams are lost; it depends on the seed only.
-    random: AtomicU64,
+struct State {
+    behaviour: Behaviour,
+    asked: u64,
+    /// Decides which datagrams are lost.
+    random: Rng,
 }
 
 impl Upstream {
-    /// Starts a server on a free port.
+    /// Starts a server on a free port. The datagrams that it loses depend on the seed only.
     pub async fn start(seed: u64) -> Result<Self, Failure> {
-        let shared = Shared {
-            behaviour: Mutex::default(),
-            asked: AtomicU64::new(0),
-            random: AtomicU64::new(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1),
-        };
+        let state = State { behaviour: Behaviour::default(), asked: 0, random: Rng::with_seed(seed) };
         let mut upstream = Self {
             address: SocketAddr::from(([127, 0, 0, 1], 0)),
-            shared: Arc::new(shared),
+            state: Arc::new(Mutex::new(state)),
             tasks: JoinSet::new(),
         };
         upstream.open().await?;
@@ -82,8 +78,8 @@ impl Upstream {
         let opening = || format!("opening the upstream's port {}", self.address);
         let sockets = framing::bind(self.address).await.with_context(opening)?;
         self.address = sockets.0.local_addr().with_context("reading the upstream's address")?;
-        let shared = Arc::clone(&self.shared);
-        let respond = Arc::new(move |query: &[u8], transport| shared.respond(query, transport));
+        let state = Arc::clone(&self.state);
+        let respond = Arc::new(move |query: &[u8], transport| lock(&state).respond(query, transport));
         self.tasks = framing::serve_both(sockets, Duration::MAX, respond);
         Ok(())
     }
@@ -95,38 +91,28 @@ impl Upstream {
 
     /// Changes its behaviour.
     pub fn change(&self, change: impl FnOnce(&mut Behaviour)) {
-        change(&mut self.shared.behaviour());
+        change(&mut lock(&self.state).behaviour);
     }
 
     /// The number of queries sent to it over UDP or TCP, including lost ones.
     pub fn asked(&self) -> u64 {
-        self.shared.asked.load(Ordering::SeqCst)
+        lock(&self.state).asked
     }
 }
 
-impl Shared {
-    fn behaviour(&self) -> std::sync::MutexGuard<'_, Behaviour> {
-        self.behaviour.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Decides whether the next datagram is lost (xorshift: Marsaglia, "Xorshift RNGs", 2003).
-    fn loses(&self, per_mille: u64) -> bool {
-        let mut state = self.random.load(Ordering::SeqCst);
-        state ^= state << 13;
-        state ^= state >> 7;
-        state ^= state << 17;
-        self.random.store(state, Ordering::SeqCst);
-        (state >> 33) % 1000 < per_mille
-    }
-
+impl State {
     /// The answer to a query, and its delay; `None`: no answer, or one of both is lost.
-    fn respond(&self, query: &[u8], transport: Transport) -> Option<(Duration, Vec<u8>)> {
-        self.asked.fetch_add(1, Ordering::SeqCst);
-        let behaviour = self.behaviour();
-        let answer = if behaviour.is_silent { None } else { answer(query, &behaviour) }?;
-        let is_lost = || behaviour.loss.iter().any(|per_mille| self.loses(*per_mille));
+    fn respond(&mut self, query: &[u8], transport: Transport) -> Option<(Duration, Vec<u8>)> {
+        self.asked += 1;
+        let behaviour = &self.behaviour;
+        let answer = if behaviour.is_silent { None } else { answer(query, behaviour) }?;
+        let mut is_lost = || behaviour.loss.iter().any(|per_mille| self.random.u64(..1000) < *per_mille);
         (transport == Transport::Tcp || !is_lost()).then_some((behaviour.delay, answer))
     }
+}
+
+fn lock(state: &Mutex<State>) -> MutexGuard<'_, State> {
+    state.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// The query with one address appended, NXDOMAIN or a refusal; `None` when the message is not a query.

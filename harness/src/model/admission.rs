@@ -3,8 +3,7 @@
 //! With it, the real webhook injects the pods of `cargo test` and `gang` without a cluster. The model does
 //! not have: selectors and match conditions of the webhook configuration (every pod is reviewed), validation,
 //! quotas, LimitRanges, Pod Security, other webhooks and reinvocation, and objects other than pods.
-//! `tests/cluster/injection.rs` tests all of these in a real cluster, and `tests/cluster/models.rs` compares
-//! every field that the model stores with the real API server.
+//! `tests/cluster/injection.rs` tests all of these in a real cluster.
 
 mod client;
 mod webhook;
@@ -24,15 +23,6 @@ const NAME_CHARACTERS: &[u8] = b"bcdfghjklmnpqrstvwxz2456789";
 /// The number of characters that are appended to `generateName`.
 const SUFFIX: u32 = 5;
 
-/// A pod after admission.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Admitted {
-    /// The pod as it would be stored.
-    pub pod: Value,
-    /// The admission warnings, as `kubectl` would show them.
-    pub warnings: Vec<String>,
-}
-
 /// The pod with the fields that the API server fills in before admission.
 ///
 /// These are the defaults of `SetDefaults_Pod*` in pkg/apis/core/v1/defaults.go and of the admission plugins
@@ -40,46 +30,44 @@ pub struct Admitted {
 /// model of a node cannot mount.
 #[must_use]
 pub fn defaulted(mut pod: Value) -> Value {
-    set_absent(&mut pod, "apiVersion", json!("v1"));
-    set_absent(&mut pod, "kind", json!("Pod"));
-    let spec = &mut pod["spec"];
-    set_absent(spec, "dnsPolicy", json!("ClusterFirst"));
-    set_absent(spec, "enableServiceLinks", json!(true));
-    set_absent(spec, "preemptionPolicy", json!("PreemptLowerPriority"));
-    set_absent(spec, "priority", json!(0));
-    set_absent(spec, "restartPolicy", json!("Always"));
-    set_absent(spec, "schedulerName", json!("default-scheduler"));
-    set_absent(spec, "securityContext", json!({}));
-    set_absent(spec, "serviceAccount", json!("default"));
-    set_absent(spec, "serviceAccountName", json!("default"));
-    set_absent(spec, "terminationGracePeriodSeconds", json!(30));
     let toleration = |key: &str| json!({ "key": key, "operator": "Exists", "effect": "NoExecute", "tolerationSeconds": 300 });
-    let tolerations =
-        json!([toleration("node.kubernetes.io/not-ready"), toleration("node.kubernetes.io/unreachable")]);
-    set_absent(spec, "tolerations", tolerations);
-    for list in ["initContainers", "containers"] {
-        for container in spec[list].as_array_mut().into_iter().flatten() {
-            let is_latest = container["image"].as_str().is_none_or(|image| {
-                let tag = image.rsplit_once('/').map_or(image, |(_, last)| last).split_once(':');
-                !image.contains('@') && tag.is_none_or(|(_, tag)| tag == "latest")
-            });
-            let policy = if is_latest { "Always" } else { "IfNotPresent" };
-            set_absent(container, "imagePullPolicy", json!(policy));
-            set_absent(container, "resources", json!({}));
-            set_absent(container, "terminationMessagePath", json!("/dev/termination-log"));
-            set_absent(container, "terminationMessagePolicy", json!("File"));
-        }
-    }
-    // The indexing above creates null for absent fields.
-    if let Some(spec) = pod["spec"].as_object_mut() {
-        spec.retain(|_, value| !value.is_null());
+    let spec = json!({
+        "dnsPolicy": "ClusterFirst",
+        "enableServiceLinks": true,
+        "preemptionPolicy": "PreemptLowerPriority",
+        "priority": 0,
+        "restartPolicy": "Always",
+        "schedulerName": "default-scheduler",
+        "securityContext": {},
+        "serviceAccount": "default",
+        "serviceAccountName": "default",
+        "terminationGracePeriodSeconds": 30,
+        "tolerations": [toleration("node.kubernetes.io/not-ready"), toleration("node.kubernetes.io/unreachable")],
+    });
+    fill(&mut pod, &json!({ "apiVersion": "v1", "kind": "Pod", "spec": spec }));
+    let container = json!({
+        "imagePullPolicy": "IfNotPresent",
+        "resources": {},
+        "terminationMessagePath": "/dev/termination-log",
+        "terminationMessagePolicy": "File",
+    });
+    for list in ["/spec/initContainers", "/spec/containers"] {
+        let containers = pod.pointer_mut(list).and_then(Value::as_array_mut);
+        containers.into_iter().flatten().for_each(|one| fill(one, &container));
     }
     pod
 }
 
-fn set_absent(object: &mut Value, key: &str, value: Value) {
-    if object[key].is_null() {
-        object[key] = value;
+/// Adds the fields that are absent.
+fn fill(value: &mut Value, defaults: &Value) {
+    match (value, defaults) {
+        (Value::Object(fields), Value::Object(defaults)) => {
+            for (name, default) in defaults {
+                fill(fields.entry(name).or_insert(Value::Null), default);
+            }
+        }
+        (value @ Value::Null, default) => *value = default.clone(),
+        _ => {}
     }
 }
 
@@ -111,7 +99,7 @@ pub fn review(pod: &Value, namespace: &str, uid: &str) -> Value {
 }
 
 /// Applies the response to a review as the API server does.
-pub fn apply(pod: &Value, uid: &str, answer: &Value) -> Result<Admitted, Failure> {
+pub fn apply(pod: &Value, uid: &str, answer: &Value) -> Result<Value, Failure> {
     let response = &answer["response"];
     if answer["apiVersion"] != "admission.k8s.io/v1" || answer["kind"] != "AdmissionReview" {
         return Err(Failure::new(format!("the webhook's answer is not an AdmissionReview: {answer}")));
@@ -131,9 +119,7 @@ pub fn apply(pod: &Value, uid: &str, answer: &Value) -> Result<Admitted, Failure
         let patch: json_patch::Patch = serde_json::from_slice(&patch).with_context("parsing the patch")?;
         json_patch::patch(&mut pod, &patch).with_context("applying the patch")?;
     }
-    let warnings = response["warnings"].as_array().into_iter().flatten();
-    let warnings = warnings.filter_map(Value::as_str).map(str::to_owned).collect();
-    Ok(Admitted { pod, warnings })
+    Ok(pod)
 }
 
 /// Gives a pod with `generateName` its name, as the API server does after admission: `SimpleNameGenerator` of
@@ -159,55 +145,4 @@ fn suffix(number: u32) -> String {
         char::from(character)
     };
     (0..SUFFIX).map(|_| next()).collect()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use std::collections::BTreeSet;
-
-    fn answer(uid: &str, patch: &Value) -> Value {
-        json!({
-            "apiVersion": "admission.k8s.io/v1", "kind": "AdmissionReview",
-            "response": {
-                "uid": uid, "allowed": true, "patchType": "JSONPatch",
-                "patch": STANDARD.encode(patch.to_string()), "warnings": ["mind the gap"],
-            },
-        })
-    }
-
-    #[test]
-    fn only_an_answer_to_the_review_with_a_valid_patch_is_applied() {
-        let replace = json!([{ "op": "replace", "path": "/spec/dnsPolicy", "value": "None" }]);
-        let below_an_absent_parent = json!([{ "op": "add", "path": "/spec/dnsConfig/options", "value": [] }]);
-        for (uid, patch, expected) in [
-            ("1", replace, Ok((json!("None"), vec!["mind the gap".to_owned()]))),
-            ("2", json!([]), Err("the review was 1")),
-            ("1", below_an_absent_parent, Err("applying the patch")),
-        ] {
-            let pod = json!({ "spec": { "dnsPolicy": "ClusterFirst" } });
-            match (apply(&pod, "1", &answer(uid, &patch)), expected) {
-                (Ok(Admitted { pod, warnings }), expected) => {
-                    assert_eq!(Ok((pod["spec"]["dnsPolicy"].clone(), warnings)), expected);
-                }
-                (Err(failure), expected) => {
-                    assert!(expected.is_err_and(|text| failure.to_string().contains(text)), "{failure}");
-                }
-            }
-        }
-    }
-
-    #[test]
-    fn defaults_do_not_touch_what_is_set() {
-        let pod = defaulted(json!({ "spec": { "dnsPolicy": "None", "containers": [{ "image": "a/b:1" }] } }));
-        assert_eq!(pod["spec"]["dnsPolicy"], "None");
-        assert_eq!(pod["spec"]["containers"][0]["imagePullPolicy"], "IfNotPresent");
-        assert_eq!(pod["spec"].get("initContainers"), None);
-    }
-
-    #[test]
-    fn generated_names_are_distinct() {
-        let names: BTreeSet<_> = (0..10_000).map(suffix).collect();
-        assert_eq!(names.len(), 10_000);
-    }
 }

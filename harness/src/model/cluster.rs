@@ -3,23 +3,30 @@
 //!
 //! With it, `cargo test` and `gang` run without root and without a cluster. The model does not have
 //! controllers, a scheduler, more than one node, or Services whose address is translated. `tests/cluster`
-//! tests the product in a real cluster, and `tests/cluster/models.rs` compares both.
+//! tests the product in a real cluster.
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU32, Ordering};
 
+use podlocal_settings::table::CLUSTER_DOMAIN;
 use serde_json::Value;
 
+use crate::cluster::product::tier_of;
 use crate::failure::Failure;
-use crate::model::admission::{Admitted, Webhook, defaulted, named};
+use crate::loopback::proxy::Proxy;
+use crate::loopback::tier::tier;
+use crate::model::admission::{Webhook, defaulted, named};
 use crate::model::cluster_dns::{ClusterDns, World};
-use crate::model::cluster_tier::ClusterTier;
 use crate::model::node::Node;
 use crate::model::pod::{ClusterNames, PodSpec, Running};
 use crate::programs::Programs;
 
 /// The port of DNS.
 const DNS_PORT: u16 = 53;
+
+/// The port of the webhook in the manifests.
+const WEBHOOK_PORT: u16 = 8443;
 
 /// The way of a query from a pod to cluster DNS.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -37,71 +44,62 @@ pub enum DnsPath {
 pub struct Cluster {
     /// Cluster DNS: the queries that it received, and its faults.
     pub dns: ClusterDns,
-    /// The DNS settings of the kubelet.
-    pub names: ClusterNames,
-    /// The programs under test.
-    pub programs: Programs,
+    names: ClusterNames,
+    programs: Programs,
     webhook: Option<Webhook>,
-    shared_tier: Option<ClusterTier>,
+    shared_tier: Option<Proxy>,
     node: Node,
     pods: AtomicU32,
 }
 
 impl Cluster {
-    /// A cluster without the webhook.
-    pub async fn start(node: &Node, programs: &Programs, world: World) -> Result<Self, Failure> {
-        Self::start_with(DnsPath::Direct, node, programs, world).await
-    }
-
-    /// A cluster with the real webhook.
-    pub async fn start_with_webhook(node: &Node, programs: &Programs, world: World) -> Result<Self, Failure> {
-        Self::start_with(DnsPath::Sidecars, node, programs, world).await
-    }
-
     /// A cluster with this way to cluster DNS.
-    pub async fn start_with(
+    pub async fn start(
         dns_path: DnsPath,
         node: &Node,
         programs: &Programs,
         world: World,
     ) -> Result<Self, Failure> {
         let place = node.next_cluster()?;
-        let names =
-            ClusterNames { dns: place.dns.into(), zone: world.zone_name(), node_searches: Vec::new() };
+        let names = ClusterNames { dns: place.dns.into(), zone: world.zone_name() };
         let world = world.dns_address(names.dns);
         let dns = ClusterDns::start(world, SocketAddr::from((place.dns, DNS_PORT))).await?;
-        let directory = &place.directory;
         let mut shared_tier = None;
         if dns_path == DnsPath::SidecarsAndTier {
-            let started = ClusterTier::start(&programs.sidecar, place.shared_tier, &names, directory);
-            shared_tier = Some(started.await?);
+            let address = SocketAddr::from((place.shared_tier, DNS_PORT));
+            let domain = format!("{}={}", CLUSTER_DOMAIN.flag(), names.zone);
+            shared_tier = Some(tier(&programs.sidecar, address, dns.address(), &[&domain], None).await?);
         }
-        let tier = shared_tier.as_ref().map(ClusterTier::address);
         let mut webhook = None;
         if dns_path != DnsPath::Direct {
-            let started = Webhook::start(&programs.webhook, place.webhook, &names, tier, directory);
+            let listen = SocketAddr::from((place.webhook, WEBHOOK_PORT));
+            let tier = shared_tier.as_ref().map(|tier| tier.dns.ip());
+            let started = Webhook::start(&programs.webhook, listen, &names, tier, &place.directory);
             webhook = Some(started.await?);
         }
         let (programs, node) = (programs.clone(), node.clone());
-        let pods = AtomicU32::new(0);
-        Ok(Self { dns, names, programs, webhook, shared_tier, node, pods })
+        Ok(Self { dns, names, programs, webhook, shared_tier, node, pods: AtomicU32::new(0) })
     }
 
-    /// Admits a new pod as the API server does: defaults, the webhook's patch, a generated name.
-    pub async fn admit(&self, pod: Value, namespace: &str) -> Result<Admitted, Failure> {
-        let pod = defaulted(pod);
-        let mut admitted = match &self.webhook {
-            Some(webhook) => webhook.client.admit(&pod, namespace).await?,
-            None => Admitted { pod, warnings: Vec::new() },
-        };
+    /// Admits a new pod as the API server does: defaults, the webhook's patch, a generated name. Fails when
+    /// the pod's sidecar does not know the shared tier of the cluster.
+    pub async fn admit(&self, pod: Value, namespace: &str) -> Result<PodSpec, Failure> {
+        let mut pod = defaulted(pod);
+        if let Some(webhook) = &self.webhook {
+            pod = webhook.client.admit(&pod, namespace).await?;
+        }
+        if let Some(tier) = &self.shared_tier
+            && tier_of(&pod) != Some(&tier.dns.ip().to_string())
+        {
+            return Err(Failure::new("the webhook has not configured the shared tier in the pod's sidecar"));
+        }
         let number = self.pods.fetch_add(1, Ordering::Relaxed);
-        admitted.pod = named(admitted.pod, namespace, number);
-        Ok(admitted)
-    }
-
-    /// The specification for running a pod, after [`Self::admit`].
-    pub fn spec(&self, admitted: Admitted, namespace: &str) -> PodSpec {
-        PodSpec::new(admitted.pod, namespace, self.names.clone())
+        Ok(PodSpec {
+            pod: named(pod, namespace, number),
+            namespace: namespace.to_owned(),
+            cluster: self.names.clone(),
+            environment: BTreeMap::new(),
+        })
     }
 
     /// Runs a pod.
@@ -111,17 +109,11 @@ impl Cluster {
 
     /// Admits a pod and runs it.
     pub async fn create(&self, pod: Value, namespace: &str) -> Result<Running, Failure> {
-        let admitted = self.admit(pod, namespace).await?;
-        self.run(self.spec(admitted, namespace))
+        self.run(self.admit(pod, namespace).await?)
     }
 
     /// The webhook, if the cluster has one.
     pub fn webhook(&self) -> Option<&Webhook> {
         self.webhook.as_ref()
-    }
-
-    /// The shared tier, if the cluster has one.
-    pub fn shared_tier(&self) -> Option<&ClusterTier> {
-        self.shared_tier.as_ref()
     }
 }

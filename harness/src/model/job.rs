@@ -64,13 +64,12 @@ impl Job {
     /// The pod of one index, as it is sent to the API server.
     ///
     /// Follows pkg/controller/job (`getNewPod`, `addCompletionIndexAnnotation`, `podGenerateNameWithIndex`)
-    /// and `GetPodFromTemplate` of pkg/controller.
+    /// and `GetPodFromTemplate` of pkg/controller, without the variable with the index.
     pub fn pod(&self, index: usize) -> Value {
         let name = self.name();
         let template = &self.manifest["spec"]["template"];
         let mut labels = object(&template["metadata"]["labels"]);
         for (key, value) in [("controller-uid", UID), ("job-name", name)] {
-            labels.insert(key.to_owned(), json!(value));
             labels.insert(format!("batch.kubernetes.io/{key}"), json!(value));
         }
         let mut annotations = object(&template["metadata"]["annotations"]);
@@ -82,7 +81,6 @@ impl Job {
             annotations.insert(key.to_owned(), json!(index.to_string()));
             generate_name = format!("{name}-{index}-");
             spec["hostname"] = json!(format!("{name}-{index}"));
-            add_index_variable(&mut spec, key);
         }
         json!({
             "apiVersion": "v1",
@@ -103,57 +101,6 @@ impl Job {
     }
 }
 
-fn add_index_variable(spec: &mut Value, annotation: &str) {
-    let field = format!("metadata.annotations['{annotation}']");
-    let variable =
-        json!({ "name": "JOB_COMPLETION_INDEX", "valueFrom": { "fieldRef": { "fieldPath": field } } });
-    for list in ["initContainers", "containers"] {
-        let Some(containers) = spec.get_mut(list).and_then(Value::as_array_mut) else { continue };
-        for container in containers {
-            match container["env"].as_array_mut() {
-                Some(variables) => variables.push(variable.clone()),
-                None => container["env"] = json!([variable]),
-            }
-        }
-    }
-}
-
 fn object(value: &Value) -> Map<String, Value> {
     value.as_object().cloned().unwrap_or_default()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_job_of_the_repository_is_a_gang_of_100() {
-        let job = Job::read(DEFAULT_MANIFEST).unwrap();
-        assert_eq!((job.parallelism(), job.namespace(), job.application()), (100, "default", "rank"));
-    }
-
-    #[test]
-    fn an_indexed_pod_carries_its_index_everywhere_kubernetes_puts_it() {
-        let pod = Job::read(DEFAULT_MANIFEST).unwrap().pod(7);
-        assert_eq!(pod["metadata"]["generateName"], "gang-7-");
-        assert_eq!(pod["spec"]["hostname"], "gang-7");
-        assert_eq!(pod["metadata"]["annotations"]["batch.kubernetes.io/job-completion-index"], "7");
-        assert_eq!(pod["metadata"]["labels"]["job-name"], "gang");
-        assert_eq!(pod["spec"]["containers"][0]["env"][0]["name"], "JOB_COMPLETION_INDEX");
-        assert_eq!(pod["metadata"].get("name"), None);
-    }
-
-    #[test]
-    fn other_names_are_looked_up_in_place_of_its_own() {
-        let job = Job::read(DEFAULT_MANIFEST).unwrap();
-        let job = job.looking_up(&["web".to_owned()], &["nobody".to_owned()]);
-        let command = &job.pod(0)["spec"]["containers"][0]["command"];
-        assert_eq!(*command, json!(["lookup", "web", "--expect-missing", "nobody"]));
-    }
-
-    #[test]
-    fn a_manifest_of_another_kind_is_refused() {
-        let failure = Job::read("apiVersion: v1\nkind: Pod\n").unwrap_err();
-        assert!(failure.to_string().contains("kind Job"), "{failure}");
-    }
 }

@@ -2,24 +2,20 @@
 //!
 //! With it, `cargo test` and `gang` can run pods without root and without a cluster. The model is only a
 //! network with one bridge: it does not translate Service addresses, and has no cgroups and no container
-//! runtime. `tests/cluster/models.rs` compares a pod on it with the same pod on a real node.
+//! runtime.
 //!
 //! ```text
 //!   the program as it was started          inside (the same program again, process 1 of its namespace)
-//!     unshare user, net, mount, pid, ...
-//!     own uid -> 0, own /etc, network
-//!     starts itself again  ------------->  does the work, makes pods
-//!     waits, passes the exit code on       when it ends, for whatever reason, the kernel ends all that
-//!                                          is left in the namespaces
+//!     starts itself again by unshare(1)      own uid is 0; makes its own /etc, and the network
+//!     waits, passes the exit code on         does the work, makes pods
+//!                                            when it ends, for whatever reason, the kernel ends all that
+//!                                            is left in the namespaces
 //! ```
 //!
 //! It changes nothing on the machine, so nothing has to be cleaned up: the bridge, the mounts and the files
 //! are gone with the last process. It works as root and, if the kernel allows user namespaces, as any user.
 
 mod files;
-mod namespaces;
-
-pub(crate) use namespaces::map_identity;
 
 use std::env;
 use std::fmt;
@@ -30,9 +26,8 @@ use std::process::{self, Command};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU16, Ordering};
 
-use nix::sys::prctl;
-use nix::sys::signal::Signal;
-use nix::unistd::{getpid, getppid};
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
+use nix::unistd::getpid;
 
 use crate::failure::{Failure, WithContext};
 use crate::model::network::Network;
@@ -53,8 +48,23 @@ pub const POD_PREFIX: u8 = 16;
 /// can listen on any of its addresses.
 const SERVICES: (Ipv4Addr, u8) = (Ipv4Addr::new(10, 96, 0, 1), 12);
 
-/// The environment variable that marks the process inside the node, with the process id of the one outside.
-const INSIDE: &str = "GANG_NODE_OUTSIDE_PID";
+/// The environment variable that marks the process inside the node.
+const INSIDE: &str = "GANG_NODE_INSIDE";
+
+/// Runs a program as root of new namespaces (util-linux). It dies with this process, and the program with it.
+const UNSHARE: [&str; 11] = [
+    "setpriv",
+    "--pdeathsig=KILL",
+    "unshare",
+    "--map-root-user",
+    "--net",
+    "--mount",
+    "--pid",
+    "--ipc",
+    "--uts",
+    "--fork",
+    "--kill-child",
+];
 
 /// The exit code of a program when the kernel does not allow a node: EX_UNAVAILABLE of sysexits.h.
 pub const EXIT_REFUSED: u8 = 69;
@@ -102,22 +112,41 @@ impl fmt::Display for Refused {
 /// In the original process it does not return on success: that process waits for the one inside, and exits
 /// with its exit code.
 pub fn enter() -> Result<Node, Refused> {
-    if let Some(outside) = outside_pid() {
-        die_with_the_process_outside(&outside);
+    if is_inside() {
+        make().map_err(Refused)?;
         return Ok(Node { pods: Arc::default(), clusters: Arc::default() });
     }
-    make()
-        .and_then(|()| start_inside())
-        .map_or_else(|failure| Err(Refused(failure)), |code| process::exit(code))
+    start_inside().map_or_else(|failure| Err(Refused(failure)), |code| process::exit(code))
 }
 
-/// Whether this is the process inside the node.
+/// Whether this is the process inside the node. Its children also have the variable, but are not process 1.
 pub fn is_inside() -> bool {
-    outside_pid().is_some()
+    env::var_os(INSIDE).is_some() && getpid().as_raw() == 1
+}
+
+/// Starts this program again in new namespaces, and returns its exit code.
+fn start_inside() -> Result<i32, Failure> {
+    let [setpriv, arguments @ ..] = UNSHARE;
+    let unshare = |program: &Path| {
+        let mut command = Command::new(setpriv);
+        command.args(arguments).arg(program);
+        command
+    };
+    // Shows whether the kernel allows it, because the exit code of the program itself may be any.
+    let tried =
+        unshare(Path::new("true")).output().with_context("starting setpriv and unshare of util-linux")?;
+    if !tried.status.success() {
+        return Err(Failure::new(String::from_utf8_lossy(&tried.stderr).trim()));
+    }
+    let program = env::current_exe().with_context("finding this program")?;
+    let mut inside = unshare(&program);
+    let status = inside.args(env::args_os().skip(1)).env(INSIDE, "inside").status();
+    let status = status.with_context(|| format!("starting {} again inside the node", program.display()))?;
+    Ok(status.code().unwrap_or_else(|| 128 + status.signal().unwrap_or_default()))
 }
 
 fn make() -> Result<(), Failure> {
-    namespaces::unshare_all()?;
+    raise_descriptor_limit();
     files::own_etc(Path::new(DIRECTORY))?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.with_context("starting a tokio runtime")?;
@@ -131,28 +160,12 @@ fn make() -> Result<(), Failure> {
     })
 }
 
-/// The first process that is started after `unshare` is process 1 of the new process namespace.
-fn start_inside() -> Result<i32, Failure> {
-    let program = env::current_exe().with_context("finding this program")?;
-    let status = Command::new(&program)
-        .args(env::args_os().skip(1))
-        .env(INSIDE, getpid().to_string())
-        .status()
-        .with_context(|| format!("starting {} again inside the node", program.display()))?;
-    Ok(status.code().unwrap_or_else(|| 128 + status.signal().unwrap_or_default()))
-}
-
-/// The value of [`INSIDE`] in process 1. A child of the process inside also has the variable, but is not
-/// process 1.
-fn outside_pid() -> Option<String> {
-    env::var(INSIDE).ok().filter(|_| getpid().as_raw() == 1 && getppid().as_raw() == 0)
-}
-
-fn die_with_the_process_outside(outside: &str) {
-    let armed = prctl::set_pdeathsig(Signal::SIGKILL);
-    // The process outside may have died before that; /proc still shows the processes of the machine.
-    if armed.is_err() || !Path::new("/proc").join(outside).exists() {
-        process::exit(i32::from(EXIT_REFUSED));
+/// Raises the limit of file descriptors: each pod needs a few, and the soft limit of 1,024 is enough for only
+/// about 250 pods.
+fn raise_descriptor_limit() {
+    if let Ok((_, hard)) = getrlimit(Resource::RLIMIT_NOFILE) {
+        // A failure matters only for very large gangs, which then fail with an error.
+        let _ = setrlimit(Resource::RLIMIT_NOFILE, hard, hard);
     }
 }
 

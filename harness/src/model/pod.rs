@@ -7,30 +7,27 @@
 //!
 //! The model does not have images (containers run programs of the machine and see its files), cgroups,
 //! probes, restarts, graceful termination, volumes, ephemeral containers, and pods in the node's network.
-//! These are tested on a real node (`tests/cluster`). `tests/cluster/models.rs` runs the same pods on the
-//! model and on a real node, and compares the stored pods, resolv.conf, the results of lookups and the number
-//! of queries to cluster DNS.
+//! These are tested on a real node (`tests/cluster`).
 //!
 //! ```text
 //!   node.run(spec) -> Running          wait_for(..), execute(..), ...; dropping it kills the pod
-//!                        | lines of JSON (protocol)
-//!                     pod-sandbox      namespaces, files, sysctls (sandbox); order of containers (kubelet)
+//!                        | its status
+//!                     a thread         in the namespaces of the pod (sandbox); order of containers (kubelet)
 //!                        |
-//!                     containers       a process (container), and its user (launch)
+//!                     containers       a manifest, its commands and users (container); processes (process)
 //! ```
 
 mod container;
 mod kubelet;
-mod launch;
-mod protocol;
+mod process;
 mod resolv_conf;
 mod running;
 mod sandbox;
+mod status;
 
-pub use protocol::{Executed, Exit};
-pub use resolv_conf::{ClusterNames, hostname, hosts, resolv_conf};
-pub use running::{ContainerStatus, Running, Status};
-pub use sandbox::main as sandbox_main;
+pub use resolv_conf::ClusterNames;
+pub use running::Running;
+pub use status::{ContainerStatus, Status};
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -41,7 +38,7 @@ use serde_json::Value;
 use crate::failure::Failure;
 use crate::model::node::Node;
 use crate::programs::Programs;
-use protocol::Sandbox;
+use sandbox::Sandbox;
 
 /// The specification of a pod to run.
 #[derive(Debug, Clone)]
@@ -56,13 +53,6 @@ pub struct PodSpec {
     pub environment: BTreeMap<String, String>,
 }
 
-impl PodSpec {
-    /// A pod without additional variables.
-    pub fn new(pod: Value, namespace: &str, cluster: ClusterNames) -> Self {
-        Self { pod, namespace: namespace.to_owned(), cluster, environment: BTreeMap::new() }
-    }
-}
-
 impl Node {
     /// Starts a pod. The returned value shows its status; dropping the value ends the pod.
     pub fn run(&self, spec: PodSpec, programs: &Programs) -> Result<Running, Failure> {
@@ -72,19 +62,10 @@ impl Node {
             ));
         }
         let (number, address) = self.next_pod();
-        let name = format!("pod-{number}");
-        let directory = self.directory(&name)?;
-        let sandbox = Sandbox {
-            address,
-            link: name,
-            programs: programs_by_name(programs),
-            directory: directory.clone(),
-            pod: spec.pod,
-            namespace: spec.namespace,
-            cluster: spec.cluster,
-            environment: spec.environment,
-        };
-        Running::start(&sandbox, &programs.sandbox, directory)
+        let link = format!("pod-{number}");
+        let directory = self.directory(&link)?;
+        let programs = programs_by_name(programs);
+        Running::start(Sandbox { spec, address, link, programs, directory })
     }
 }
 

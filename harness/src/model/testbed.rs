@@ -10,7 +10,7 @@ use libtest_mimic::{Arguments, Completion, Failed, Trial};
 use tokio::runtime::Runtime;
 
 use crate::failure::{Failure, WithContext};
-use crate::model::cluster::Cluster;
+use crate::model::cluster::{Cluster, DnsPath};
 use crate::model::cluster_dns::World;
 use crate::model::node::{self, Node, Refused};
 use crate::programs::Programs;
@@ -25,14 +25,9 @@ pub struct Testbed {
 }
 
 impl Testbed {
-    /// A separate cluster for the test with the example world, without the webhook.
-    pub async fn cluster(&self) -> Result<Cluster, Failure> {
-        Cluster::start(&self.node, &self.programs, World::example()).await
-    }
-
     /// A separate cluster for the test with the real webhook, so that its pods are injected.
     pub async fn cluster_with_webhook(&self) -> Result<Cluster, Failure> {
-        Cluster::start_with_webhook(&self.node, &self.programs, World::example()).await
+        Cluster::start(DnsPath::Sidecars, &self.node, &self.programs, World::example()).await
     }
 }
 
@@ -73,57 +68,39 @@ pub fn is_listing() -> bool {
 /// Runs the tests in parallel, as `cargo test` does. Call it first in `main`, before any thread starts.
 pub fn run(tests: Vec<Test>) -> ExitCode {
     let arguments = Arguments::from_args();
-    if arguments.list {
-        return libtest_mimic::run(&arguments, trials(tests, &Arc::new(Prepared::Listed))).exit_code();
-    }
-    let prepared = match prepare() {
-        Ok(prepared) => prepared,
+    let prepared = if arguments.list { Ok(None) } else { prepare().map(Some) };
+    let prepared = match prepared {
+        Ok(prepared) => Arc::new(prepared),
         Err(failure) => {
             eprintln!("the tests cannot run: {failure}");
             return ExitCode::FAILURE;
         }
     };
-    libtest_mimic::run(&arguments, trials(tests, &Arc::new(prepared))).exit_code()
-}
-
-enum Prepared {
-    Ready {
-        testbed: Testbed,
-        runtime: Runtime,
-    },
-    Refused(Refused),
-    /// Tests are only listed, not run.
-    Listed,
+    let trial = |test: Test| {
+        let prepared = Arc::clone(&prepared);
+        Trial::ignorable_test(test.name, move || match (&*prepared, test.ignored) {
+            (None, _) => Ok(Completion::ignored()),
+            (Some(Err(refused)), _) => Ok(Completion::ignored_with(refused)),
+            (Some(Ok(_)), Some(reason)) => Ok(Completion::ignored_with(reason)),
+            (Some(Ok((testbed, runtime))), None) => {
+                let ended = runtime.block_on((test.body)(testbed.clone()));
+                ended.map(|()| Completion::Completed).map_err(|failure| Failed::from(failure.to_string()))
+            }
+        })
+    };
+    libtest_mimic::run(&arguments, tests.into_iter().map(trial).collect()).exit_code()
 }
 
 /// Builds the programs outside the node, where cargo can work, and enters the node.
-fn prepare() -> Result<Prepared, Failure> {
+fn prepare() -> Result<Result<(Testbed, Runtime), Refused>, Failure> {
     if !node::is_inside() {
         Programs::build()?;
     }
     let node = match node::enter() {
         Ok(node) => node,
-        Err(refused) => return Ok(Prepared::Refused(refused)),
+        Err(refused) => return Ok(Err(refused)),
     };
     let testbed = Testbed { node, programs: Programs::built()? };
     let runtime = Runtime::new().with_context("starting a tokio runtime")?;
-    Ok(Prepared::Ready { testbed, runtime })
-}
-
-fn trials(tests: Vec<Test>, prepared: &Arc<Prepared>) -> Vec<Trial> {
-    let trial = |test: Test| {
-        let prepared = Arc::clone(prepared);
-        Trial::ignorable_test(test.name, move || match &*prepared {
-            Prepared::Ready { .. } if test.ignored.is_some() => {
-                Ok(Completion::ignored_with(test.ignored.unwrap_or_default()))
-            }
-            Prepared::Ready { testbed, runtime } => match runtime.block_on((test.body)(testbed.clone())) {
-                Ok(()) => Ok(Completion::Completed),
-                Err(failure) => Err(Failed::from(failure.to_string())),
-            },
-            Prepared::Refused(refused) => Ok(Completion::ignored_with(refused)),
-            Prepared::Listed => Ok(Completion::ignored()),
-        })
-    };
-    tests.into_iter().map(trial).collect()
+    Ok(Ok((testbed, runtime)))
 }

@@ -13,20 +13,12 @@ use podlocal_settings::names::{SHARED_TIER, SHARED_TIER_LABEL};
 use serde_json::{Value, json};
 
 use super::{report, run};
-use crate::runner::{Context, Test, tests};
+use crate::runner::Context;
 
 /// The name of the separate Service and Deployment.
 const COPY: &str = "copy";
 
-pub(super) fn tests() -> Vec<Test> {
-    tests![
-        check_finds_nothing_wrong_with_the_installation,
-        check_says_what_is_wrong_with_an_installation,
-        check_names_the_right_that_is_missing,
-    ]
-}
-
-async fn check_finds_nothing_wrong_with_the_installation(context: Context) -> Result<(), Failure> {
+pub(crate) async fn check_finds_nothing_wrong_with_the_installation(context: Context) -> Result<(), Failure> {
     context.namespace.run(pod("injected", Libc::Glibc, &SLEEP)).await?;
     let ran = run(&["check", "--strict", "--namespace", &context.namespace.name]).await?;
     let rows = ran.stdout.split("\nInstallation\n").nth(1).unwrap_or_default();
@@ -48,7 +40,7 @@ async fn check_finds_nothing_wrong_with_the_installation(context: Context) -> Re
     Ok(())
 }
 
-async fn check_says_what_is_wrong_with_an_installation(context: Context) -> Result<(), Failure> {
+pub(crate) async fn check_says_what_is_wrong_with_an_installation(context: Context) -> Result<(), Failure> {
     let namespace = &context.namespace;
     let name = namespace.name.as_str();
     assert_rows(namespace, &["problem MutatingWebhookConfiguration NAME not found"]).await?;
@@ -102,7 +94,7 @@ async fn check_says_what_is_wrong_with_an_installation(context: Context) -> Resu
 
 /// Runs `check` as a user without permissions, and then with the one permission that `check` needs to
 /// continue.
-async fn check_names_the_right_that_is_missing(context: Context) -> Result<(), Failure> {
+pub(crate) async fn check_names_the_right_that_is_missing(context: Context) -> Result<(), Failure> {
     let namespace = &context.namespace;
     let name = namespace.name.as_str();
     let folder = tempfile::tempdir().with_context("creating a directory")?;

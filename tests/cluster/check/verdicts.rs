@@ -3,22 +3,14 @@
 
 use podlocal_harness::cluster::client::{Libc, SLEEP, pod_spec};
 use podlocal_harness::cluster::coredns::CoreDns;
-use podlocal_harness::cluster::namespace::Namespace;
-use podlocal_harness::cluster::{eventually, kubectl, object, product, tier};
+use podlocal_harness::cluster::{eventually, kubectl, product, tier};
 use podlocal_harness::failure::Failure;
 use podlocal_settings::names::{CONTAINER_NAME, INJECT_DISABLED, INJECT_ENABLED, INJECT_LABEL, PORT_SYSCTL};
 use serde_json::{Value, json};
 
 use super::{pending_pod, report, run, run_with_input};
-use crate::runner::{Context, Test, tests};
-
-pub(super) fn tests() -> Vec<Test> {
-    tests![
-        every_verdict_about_a_pod_is_what_the_api_server_does,
-        verdicts_about_workloads_follow_their_injection,
-        inject_prints_the_pod_that_the_api_server_stores,
-    ]
-}
+use crate::injection::workloads;
+use crate::runner::Context;
 
 /// Changes a pod into one that is injected, or into one that is skipped for a reason.
 type Change = fn(&mut Value);
@@ -83,7 +75,9 @@ const PODS: [(&str, Option<&str>, Change); 16] = [
 
 /// Creates the same pods in a namespace that is not opted in and in one that is. `check` predicts for the
 /// first what the API server does in the second.
-async fn every_verdict_about_a_pod_is_what_the_api_server_does(context: Context) -> Result<(), Failure> {
+pub(crate) async fn every_verdict_about_a_pod_is_what_the_api_server_does(
+    context: Context,
+) -> Result<(), Failure> {
     let before = context.namespace_with(json!({}), json!({})).await?;
     let after = &context.namespace;
     for (name, reason, change) in PODS {
@@ -125,11 +119,13 @@ async fn every_verdict_about_a_pod_is_what_the_api_server_does(context: Context)
 }
 
 /// Pods of controllers: `check` counts them under the workload of their controller.
-async fn verdicts_about_workloads_follow_their_injection(context: Context) -> Result<(), Failure> {
+pub(crate) async fn verdicts_about_workloads_follow_their_injection(context: Context) -> Result<(), Failure> {
     let namespace = context.namespace_with(json!({}), json!({})).await?;
-    create_workloads(&namespace).await?;
+    let mut spec = pod_spec(Libc::Musl, &SLEEP);
+    spec["schedulerName"] = json!("nobody");
+    workloads::create(&namespace, spec.clone(), spec).await?;
     // The Job of the CronJob counts as the CronJob's workload; a DaemonSet has one pod on each node.
-    let kinds = ["Deployment", "StatefulSet", "DaemonSet", "Job", "CronJob"];
+    let kinds = [&workloads::CONTROLLERS[..], &["Job", "CronJob"]].concat();
     let arguments = ["--namespace", &namespace.name, "--as-if-enabled"];
     let predicted = eventually("every workload has a pod", async || {
         let report = report(&arguments).await?;
@@ -137,7 +133,7 @@ async fn verdicts_about_workloads_follow_their_injection(context: Context) -> Re
         Ok((rows >= kinds.len()).then_some(report))
     })
     .await?;
-    for kind in kinds {
+    for kind in &kinds {
         let verdict = verdict_of(&predicted, kind, &kind.to_lowercase());
         assert_eq!(verdict, json!(["injected", null]), "{predicted}");
     }
@@ -155,7 +151,9 @@ async fn verdicts_about_workloads_follow_their_injection(context: Context) -> Re
     .await
 }
 
-async fn inject_prints_the_pod_that_the_api_server_stores(context: Context) -> Result<(), Failure> {
+pub(crate) async fn inject_prints_the_pod_that_the_api_server_stores(
+    context: Context,
+) -> Result<(), Failure> {
     let namespace = &context.namespace;
     let dns = format!("--cluster-dns={}", CoreDns::find(&context.cluster).await?.address);
     let tier = product::namespace(&context.cluster).get("v1", "Service", tier::NAME).await?;
@@ -186,29 +184,4 @@ fn verdict_of(report: &Value, kind: &str, name: &str) -> Value {
     let workloads = report["workloads"].as_array().into_iter().flatten();
     let found = workloads.into_iter().find(|one| one["kind"] == kind && one["name"] == name);
     found.map_or(Value::Null, |one| json!([one["verdict"], one["reason"]["label"]]))
-}
-
-/// Creates one workload of each kind, named after its kind, with pods that no scheduler places on a node; the
-/// Deployment has two.
-async fn create_workloads(namespace: &Namespace) -> Result<(), Failure> {
-    let mut spec = pod_spec(Libc::Musl, &SLEEP);
-    spec["schedulerName"] = json!("nobody");
-    let job = json!({ "template": { "spec": spec } });
-    spec["restartPolicy"] = json!("Always");
-    for kind in ["Deployment", "StatefulSet", "DaemonSet"] {
-        let labels = json!({ "kind": kind });
-        let template = json!({ "metadata": { "labels": labels }, "spec": spec });
-        let mut spec = json!({ "selector": { "matchLabels": labels }, "template": template });
-        if kind == "Deployment" {
-            spec["replicas"] = json!(2);
-        }
-        namespace.apply(object("apps/v1", kind, &kind.to_lowercase(), &spec)).await?;
-    }
-    namespace.apply(object("batch/v1", "Job", "job", &job)).await?;
-    let cron = json!({ "schedule": "0 0 30 2 *", "jobTemplate": { "spec": job } });
-    namespace.apply(object("batch/v1", "CronJob", "cronjob", &cron)).await?;
-    // The name follows the CronJob controller, which names a Job after the minute in which it is due.
-    kubectl(&["--namespace", &namespace.name, "create", "job", "cronjob-29000000", "--from=cronjob/cronjob"])
-        .await
-        .map(drop)
 }

@@ -12,7 +12,7 @@ use podlocal_harness::time::now;
 use tokio::time::{Instant, sleep};
 
 use super::{NAMES, annotate, assert_none_failed};
-use crate::runner::{Context, Test, tests};
+use crate::runner::Context;
 
 /// The duration of the outage of CoreDNS.
 const OUTAGE: Duration = Duration::from_secs(45);
@@ -34,15 +34,9 @@ const AFTER: Zone<'_> = Zone { addresses: &["203.0.113.2"], ..BEFORE };
 const PODS: usize = 4;
 const NAMES_OF_A_POD: usize = 30;
 
-pub(super) fn tests() -> Vec<Test> {
-    tests![
-        cached_names_resolve_during_a_45_second_outage_of_coredns,
-        no_lookup_fails_while_coredns_restarts,
-        no_lookup_fails_while_coredns_has_10_millicores,
-    ]
-}
-
-async fn cached_names_resolve_during_a_45_second_outage_of_coredns(context: Context) -> Result<(), Failure> {
+pub(crate) async fn cached_names_resolve_during_a_45_second_outage_of_coredns(
+    context: Context,
+) -> Result<(), Failure> {
     let (dns, load) = stage(&context).await?;
     context.release_installation();
     let begin = now();
@@ -72,7 +66,7 @@ async fn cached_names_resolve_during_a_45_second_outage_of_coredns(context: Cont
     Ok(())
 }
 
-async fn no_lookup_fails_while_coredns_restarts(context: Context) -> Result<(), Failure> {
+pub(crate) async fn no_lookup_fails_while_coredns_restarts(context: Context) -> Result<(), Failure> {
     let (dns, load) = stage(&context).await?;
     context.release_installation();
     let begin = now();
@@ -82,7 +76,7 @@ async fn no_lookup_fails_while_coredns_restarts(context: Context) -> Result<(), 
     Ok(())
 }
 
-async fn no_lookup_fails_while_coredns_has_10_millicores(context: Context) -> Result<(), Failure> {
+pub(crate) async fn no_lookup_fails_while_coredns_has_10_millicores(context: Context) -> Result<(), Failure> {
     let namespace = &context.namespace;
     let (dns, load) = stage(&context).await?;
     let pods = try_join_all((0..PODS).map(async |number| {

@@ -10,13 +10,11 @@ use podlocal_harness::time::now;
 use tokio::time::sleep;
 
 use super::{NAMES, assert_none_failed, with_short_cache_ttl};
-use crate::runner::{Context, Test, exclusive};
+use crate::runner::Context;
 
-pub(super) fn tests() -> Vec<Test> {
-    exclusive![pods_resolve_and_start_while_containerd_restarts.breaks_the_node()]
-}
-
-async fn pods_resolve_and_start_while_containerd_restarts(context: Context) -> Result<(), Failure> {
+pub(crate) async fn pods_resolve_and_start_while_containerd_restarts(
+    context: Context,
+) -> Result<(), Failure> {
     let namespace = &context.namespace;
     let load = Load::start(namespace, with_short_cache_ttl(load::pod(Libc::Glibc, &NAMES))).await?;
     let begin = now();

@@ -15,7 +15,7 @@ use serde_json::{Value, json};
 use tokio::time::sleep;
 
 use super::{NAMES, annotate, assert_none_failed};
-use crate::runner::{Context, Test, tests};
+use crate::runner::Context;
 
 /// The time in which a pod may be without DNS after its whole sidecar was killed. The kubelet restarts it in
 /// half a second, or later on two busy cores, and resolvers wait for five seconds.
@@ -42,16 +42,9 @@ const EXHAUST_MEMORY: &str = r#"
     (echo 0 >"$group/cgroup.procs" && exec head -c 64M /dev/zero | tail >/dev/null) || true
 "#;
 
-pub(super) fn tests() -> Vec<Test> {
-    tests![
-        lookups_succeed_soon_after_the_sidecar_is_killed,
-        lookups_succeed_at_once_after_the_proxy_crashes_twice,
-        lookups_succeed_soon_after_the_sidecar_ran_out_of_memory.on_the_node(),
-        a_deleted_pod_resolves_names_until_it_ends,
-    ]
-}
-
-async fn lookups_succeed_soon_after_the_sidecar_is_killed(context: Context) -> Result<(), Failure> {
+pub(crate) async fn lookups_succeed_soon_after_the_sidecar_is_killed(
+    context: Context,
+) -> Result<(), Failure> {
     let load = Load::start(&context.namespace, with_killer(load::pod(Libc::Glibc, &NAMES))).await?;
     context.release_installation();
     let begin = now();
@@ -63,7 +56,9 @@ async fn lookups_succeed_soon_after_the_sidecar_is_killed(context: Context) -> R
     Ok(())
 }
 
-async fn lookups_succeed_at_once_after_the_proxy_crashes_twice(context: Context) -> Result<(), Failure> {
+pub(crate) async fn lookups_succeed_at_once_after_the_proxy_crashes_twice(
+    context: Context,
+) -> Result<(), Failure> {
     let namespace = &context.namespace;
     let load = Load::start(namespace, with_killer(load::pod(Libc::Glibc, &NAMES))).await?;
     context.release_installation();
@@ -81,7 +76,9 @@ async fn lookups_succeed_at_once_after_the_proxy_crashes_twice(context: Context)
 
 /// With cgroup v1 the kernel kills the proxy alone, and the supervisor restarts it. With cgroup v2
 /// (memory.oom.group) the kernel kills the whole container, and the kubelet restarts it.
-async fn lookups_succeed_soon_after_the_sidecar_ran_out_of_memory(context: Context) -> Result<(), Failure> {
+pub(crate) async fn lookups_succeed_soon_after_the_sidecar_ran_out_of_memory(
+    context: Context,
+) -> Result<(), Failure> {
     let namespace = &context.namespace;
     let mut pod = load::pod(Libc::Glibc, &NAMES);
     // A sidecar has limits only when its pod has resources, so that the pod keeps its QoS class.
@@ -108,7 +105,7 @@ async fn lookups_succeed_soon_after_the_sidecar_ran_out_of_memory(context: Conte
 }
 
 /// The application runs for a while after SIGTERM, like one that finishes its work.
-async fn a_deleted_pod_resolves_names_until_it_ends(context: Context) -> Result<(), Failure> {
+pub(crate) async fn a_deleted_pod_resolves_names_until_it_ends(context: Context) -> Result<(), Failure> {
     let namespace = &context.namespace;
     let script = format!(
         "getaddr --every 50 {} & load=$!; trap 'sleep 5; kill $load; wait; echo ended; exit 0' TERM; wait",

@@ -14,16 +14,12 @@ use serde_json::json;
 use tokio::time::sleep;
 
 use super::{NAMES, annotate, assert_none_failed, with_short_cache_ttl};
-use crate::runner::{Context, Test, tests};
+use crate::runner::Context;
 
 /// The time for which each fault is observed.
 const WATCHED: Duration = Duration::from_secs(4);
 
-pub(super) fn tests() -> Vec<Test> {
-    tests![no_lookup_fails_while_the_tier_is_killed_restarted_and_gone]
-}
-
-async fn no_lookup_fails_while_the_tier_is_killed_restarted_and_gone(
+pub(crate) async fn no_lookup_fails_while_the_tier_is_killed_restarted_and_gone(
     context: Context,
 ) -> Result<(), Failure> {
     let namespace = &context.namespace;

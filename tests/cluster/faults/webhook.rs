@@ -18,7 +18,7 @@ use tokio::time::sleep;
 
 use super::{NAMES, assert_none_failed, with_short_cache_ttl};
 use crate::creations::Creations;
-use crate::runner::{Context, Test, tests};
+use crate::runner::Context;
 
 /// The Secret in which the replicas share the certificate.
 const SECRET: &str = "podlocal-dns-webhook-certificate";
@@ -28,13 +28,6 @@ const LONGEST_CREATION_MS: f64 = 6_000.0;
 
 /// Two tests restart the webhook. The lock lets each test observe only its own restart.
 static RESTARTS: Mutex<()> = Mutex::const_new(());
-
-pub(super) fn tests() -> Vec<Test> {
-    tests![
-        every_pod_is_injected_while_the_webhook_restarts,
-        every_pod_is_injected_while_the_certificate_is_renewed,
-    ]
-}
 
 /// Removes every replica of the webhook: new pods start without injection and without a long delay, and
 /// running pods are not affected.
@@ -71,18 +64,22 @@ pub(crate) async fn pods_start_without_it(namespace: &Namespace, load: &Load) ->
     Ok(())
 }
 
-async fn every_pod_is_injected_while_the_webhook_restarts(context: Context) -> Result<(), Failure> {
+pub(crate) async fn every_pod_is_injected_while_the_webhook_restarts(
+    context: Context,
+) -> Result<(), Failure> {
     let load = Load::start(&context.namespace, with_short_cache_ttl(load::pod(Libc::Glibc, &NAMES))).await?;
     let _only = RESTARTS.lock().await;
     let begin = now();
     let creations = Creations::start(&context.namespace);
     restart(&context.cluster).await?;
-    creations.finish().await?.assert_all_injected("webhook restarted");
+    creations.finish("webhook restarted").await?;
     assert_none_failed("webhook restarted", load.between(begin, now()).await?);
     Ok(())
 }
 
-async fn every_pod_is_injected_while_the_certificate_is_renewed(context: Context) -> Result<(), Failure> {
+pub(crate) async fn every_pod_is_injected_while_the_certificate_is_renewed(
+    context: Context,
+) -> Result<(), Failure> {
     let cluster = &context.cluster;
     let load = Load::start(&context.namespace, with_short_cache_ttl(load::pod(Libc::Glibc, &NAMES))).await?;
     let _only = RESTARTS.lock().await;
@@ -93,7 +90,7 @@ async fn every_pod_is_injected_while_the_certificate_is_renewed(context: Context
     restart(cluster).await?;
     eventually("the certificate is renewed", async || Ok((certificate(cluster).await? != due).then_some(())))
         .await?;
-    creations.finish().await?.assert_all_injected("certificate renewed");
+    creations.finish("certificate renewed").await?;
     assert_none_failed("certificate renewed", load.between(begin, now()).await?);
     Ok(())
 }

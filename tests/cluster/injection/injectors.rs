@@ -20,27 +20,22 @@ use podlocal_settings::names::CONTAINER_NAME;
 use serde_json::{Value, json};
 
 use super::{container_names, resolving_pod, run_injected};
-use crate::runner::{Context, Test, tests};
+use crate::runner::Context;
 
 /// A CEL condition: the pod has this container.
 const HAS_OTHER: &str =
     "has(object.spec.initContainers) && object.spec.initContainers.exists(one, one.name == 'other')";
 
-pub(super) fn tests() -> Vec<Test> {
-    tests![
-        the_sidecar_goes_before_the_container_of_an_earlier_injector,
-        the_sidecar_moves_before_the_container_of_a_later_injector,
-    ]
-}
-
-async fn the_sidecar_goes_before_the_container_of_an_earlier_injector(
+pub(crate) async fn the_sidecar_goes_before_the_container_of_an_earlier_injector(
     context: Context,
 ) -> Result<(), Failure> {
     let insertion = format!("{HAS_OTHER} ? [] : [{}]", insertion("/spec/initContainers"));
     assert_pod_is_injected_beside(&context.namespace, &insertion).await
 }
 
-async fn the_sidecar_moves_before_the_container_of_a_later_injector(context: Context) -> Result<(), Failure> {
+pub(crate) async fn the_sidecar_moves_before_the_container_of_a_later_injector(
+    context: Context,
+) -> Result<(), Failure> {
     let has_ours = format!(
         "has(object.spec.initContainers) && object.spec.initContainers.exists(one, one.name == '{CONTAINER_NAME}')"
     );

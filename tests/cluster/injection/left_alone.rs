@@ -11,15 +11,7 @@ use serde_json::{Value, json};
 use super::{
     assert_left_alone, assert_resolves, controlled, event_notes, resolving_pod, run_injected, variable,
 };
-use crate::runner::{Context, Test, tests};
-
-pub(super) fn tests() -> Vec<Test> {
-    tests![
-        pods_that_are_not_injected_run_unchanged_and_get_an_event,
-        a_pod_label_opts_in_in_any_namespace,
-        no_label_injects_pods_of_the_system_or_of_the_webhook,
-    ]
-}
+use crate::runner::Context;
 
 /// | pod | resolves through | its controller gets an Event |
 /// |---|---|---|
@@ -27,7 +19,9 @@ pub(super) fn tests() -> Vec<Test> {
 /// | dnsPolicy `None` | the servers of its dnsConfig | yes |
 /// | dnsPolicy `Default` | its node's DNS | yes |
 /// | hostNetwork | its node's DNS | no, the webhook is not even called |
-async fn pods_that_are_not_injected_run_unchanged_and_get_an_event(context: Context) -> Result<(), Failure> {
+pub(crate) async fn pods_that_are_not_injected_run_unchanged_and_get_an_event(
+    context: Context,
+) -> Result<(), Failure> {
     let namespace = &context.namespace;
     let mut pods = ["opted-out", "policy-none", "policy-default", "host-network"].map(resolving_pod);
     pods[0]["metadata"]["labels"] = json!({ INJECT_LABEL: INJECT_DISABLED });
@@ -59,7 +53,7 @@ async fn pods_that_are_not_injected_run_unchanged_and_get_an_event(context: Cont
     Ok(())
 }
 
-async fn a_pod_label_opts_in_in_any_namespace(context: Context) -> Result<(), Failure> {
+pub(crate) async fn a_pod_label_opts_in_in_any_namespace(context: Context) -> Result<(), Failure> {
     let namespace = context.namespace_with(json!({}), json!({})).await?;
     let unlabelled = namespace.apply_with(resolving_pod("unlabelled"), "dryRun=All").await?;
     assert_left_alone(&unlabelled.object);
@@ -83,7 +77,9 @@ async fn a_pod_label_opts_in_in_any_namespace(context: Context) -> Result<(), Fa
 
 /// The cluster must be able to start without the webhook, and the webhook must be able to start while no
 /// webhook runs.
-async fn no_label_injects_pods_of_the_system_or_of_the_webhook(context: Context) -> Result<(), Failure> {
+pub(crate) async fn no_label_injects_pods_of_the_system_or_of_the_webhook(
+    context: Context,
+) -> Result<(), Failure> {
     for name in ["kube-system", product::NAMESPACE] {
         let namespace = Namespace { cluster: context.cluster.clone(), name: name.to_owned() };
         let mut labelled = resolving_pod("labelled");

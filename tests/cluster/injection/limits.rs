@@ -7,19 +7,11 @@ use podlocal_settings::names::{INJECT_DISABLED, INJECT_LABEL};
 use serde_json::{Value, json};
 
 use super::{resolving_pod, run_injected};
-use crate::runner::{Context, Test, tests};
-
-pub(super) fn tests() -> Vec<Test> {
-    tests![
-        pods_keep_their_qos_class_under_a_quota_that_demands_limits,
-        pods_keep_the_class_that_a_limit_range_gives_them,
-        the_sidecar_meets_the_minimum_of_a_limit_range,
-    ]
-}
+use crate::runner::Context;
 
 /// The quota refuses a pod with a container that lacks one of these four values. Pods without any resources,
 /// which stay BestEffort, are tested in workloads.rs.
-async fn pods_keep_their_qos_class_under_a_quota_that_demands_limits(
+pub(crate) async fn pods_keep_their_qos_class_under_a_quota_that_demands_limits(
     context: Context,
 ) -> Result<(), Failure> {
     let namespace = &context.namespace;
@@ -43,7 +35,9 @@ async fn pods_keep_their_qos_class_under_a_quota_that_demands_limits(
     Ok(())
 }
 
-async fn pods_keep_the_class_that_a_limit_range_gives_them(context: Context) -> Result<(), Failure> {
+pub(crate) async fn pods_keep_the_class_that_a_limit_range_gives_them(
+    context: Context,
+) -> Result<(), Failure> {
     let namespace = &context.namespace;
     let defaults = json!({ "cpu": "100m", "memory": "64Mi" });
     let limits = json!([{ "type": "Container", "default": defaults, "defaultRequest": defaults }]);
@@ -64,7 +58,7 @@ async fn pods_keep_the_class_that_a_limit_range_gives_them(context: Context) -> 
 
 /// A minimum above the sidecar's requests: either the pod is admitted, or `check` names the limit range
 /// beforehand.
-async fn the_sidecar_meets_the_minimum_of_a_limit_range(context: Context) -> Result<(), Failure> {
+pub(crate) async fn the_sidecar_meets_the_minimum_of_a_limit_range(context: Context) -> Result<(), Failure> {
     let namespace = &context.namespace;
     let minimum = json!({ "cpu": "50m", "memory": "48Mi" });
     let limits = json!([{ "type": "Container", "min": minimum, "defaultRequest": minimum }]);

@@ -11,22 +11,15 @@ use super::{
     NAMES, RESOLVE, RESOLVE_AND_SLEEP, assert_injected, assert_resolves, container_names, controlled,
     event_notes, resolving_pod, run_injected, variable,
 };
-use crate::runner::{Context, Test, tests};
+use crate::runner::Context;
 
 /// The reason of the Event about settings that were ignored.
 const SETTINGS_IGNORED: &str = "PodLocalDNSSettingsIgnored";
 
-pub(super) fn tests() -> Vec<Test> {
-    tests![
-        a_generated_name_and_an_ephemeral_container_resolve_names,
-        sidecars_and_init_containers_of_a_restricted_pod_resolve_names,
-        an_invalid_annotation_is_reported_and_its_default_used,
-        a_dry_run_returns_the_injected_pod_and_leaves_no_trace,
-    ]
-}
-
 /// A pod with `generateName` has neither a name nor a namespace in its metadata when the webhook sees it.
-async fn a_generated_name_and_an_ephemeral_container_resolve_names(context: Context) -> Result<(), Failure> {
+pub(crate) async fn a_generated_name_and_an_ephemeral_container_resolve_names(
+    context: Context,
+) -> Result<(), Failure> {
     let namespace = &context.namespace;
     let mut pod = resolving_pod("");
     pod["metadata"] = json!({ "generateName": "generated-" });
@@ -50,7 +43,7 @@ async fn a_generated_name_and_an_ephemeral_container_resolve_names(context: Cont
 
 /// Kubernetes refuses pods that violate `restricted`, and warns about pod templates, so the response must
 /// have no warning.
-async fn sidecars_and_init_containers_of_a_restricted_pod_resolve_names(
+pub(crate) async fn sidecars_and_init_containers_of_a_restricted_pod_resolve_names(
     context: Context,
 ) -> Result<(), Failure> {
     let labels = json!({
@@ -77,7 +70,9 @@ async fn sidecars_and_init_containers_of_a_restricted_pod_resolve_names(
     Ok(())
 }
 
-async fn an_invalid_annotation_is_reported_and_its_default_used(context: Context) -> Result<(), Failure> {
+pub(crate) async fn an_invalid_annotation_is_reported_and_its_default_used(
+    context: Context,
+) -> Result<(), Failure> {
     let labels = json!({ INJECT_LABEL: INJECT_ENABLED });
     let annotations = json!({ "podlocal-dns.io/serve-stale": "2h" });
     let namespace = context.namespace_with(labels, annotations).await?;
@@ -114,7 +109,9 @@ async fn an_invalid_annotation_is_reported_and_its_default_used(context: Context
 }
 
 /// The Event of a pod that is created afterwards proves that an Event of the dry run would exist by then.
-async fn a_dry_run_returns_the_injected_pod_and_leaves_no_trace(context: Context) -> Result<(), Failure> {
+pub(crate) async fn a_dry_run_returns_the_injected_pod_and_leaves_no_trace(
+    context: Context,
+) -> Result<(), Failure> {
     let namespace = &context.namespace;
     let tuned = async |name: &str, setting: &str| {
         let mut pod = resolving_pod(name);

@@ -8,7 +8,7 @@ use podlocal_harness::cluster::{kubectl, on_node};
 use podlocal_harness::failure::Failure;
 use serde_json::{Value, json};
 
-use crate::runner::{Context, Test, exclusive};
+use crate::runner::Context;
 
 /// The name in the client certificate of the test cluster's API server (.ci/cluster/certificates.sh). Any
 /// other client of that CA, an administrator for example, is refused.
@@ -18,11 +18,9 @@ const API_SERVER: &str = "kube-apiserver-webhook-client";
 /// sufficient.
 const CALL: &str = "openssl s_client -connect $1:8443 -quiet </dev/null 2>&1 | tail -n 5; true";
 
-pub(super) fn tests() -> Vec<Test> {
-    exclusive![with_a_client_ca_the_webhook_answers_only_the_api_server.on_the_node()]
-}
-
-async fn with_a_client_ca_the_webhook_answers_only_the_api_server(context: Context) -> Result<(), Failure> {
+pub(crate) async fn with_a_client_ca_the_webhook_answers_only_the_api_server(
+    context: Context,
+) -> Result<(), Failure> {
     let cluster = &context.cluster;
     assert!(!call(&context).await?.contains("certificate required"), "it asks for no certificate yet");
     let arguments = ["--client-ca-file=/clients/ca.crt", &format!("--client-allowed-names={API_SERVER}")];

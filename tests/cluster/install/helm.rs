@@ -13,7 +13,7 @@ use podlocal_settings::table::CACHE_SIZE;
 use serde_json::Value;
 use tempfile::TempDir;
 
-use crate::runner::{Context, Test, exclusive, tests};
+use crate::runner::Context;
 
 const CHART: &str = "charts/podlocal-dns";
 const RELEASE: &str = "podlocal-dns";
@@ -21,17 +21,7 @@ const RELEASE: &str = "podlocal-dns";
 /// The Kubernetes versions for which the chart is rendered: the oldest supported one, and later ones.
 const VERSIONS: [&str; 4] = ["1.29.0", "1.31.4", "1.34.1-eks-1", "1.37.2"];
 
-pub(super) fn tests() -> Vec<Test> {
-    [
-        tests![the_chart_has_the_objects_of_the_base, invalid_values_are_refused_with_their_names],
-        exclusive![a_release_is_installed_upgraded_rolled_back_and_uninstalled],
-    ]
-    .into_iter()
-    .flatten()
-    .collect()
-}
-
-async fn the_chart_has_the_objects_of_the_base(_: Context) -> Result<(), Failure> {
+pub(crate) async fn the_chart_has_the_objects_of_the_base(_: Context) -> Result<(), Failure> {
     helm(&["lint", "--strict", CHART]).await?;
     for (values, folder) in [
         (&[][..], product::BASE),
@@ -55,7 +45,7 @@ async fn the_chart_has_the_objects_of_the_base(_: Context) -> Result<(), Failure
     Ok(())
 }
 
-async fn invalid_values_are_refused_with_their_names(_: Context) -> Result<(), Failure> {
+pub(crate) async fn invalid_values_are_refused_with_their_names(_: Context) -> Result<(), Failure> {
     let words =
         ["template", RELEASE, CHART, "--set", "webhook.replicas=many", "--set", "sharedTeer.enabled=true"];
     let Err(failure) = helm(&words).await else { panic!("they are accepted") };
@@ -64,7 +54,7 @@ async fn invalid_values_are_refused_with_their_names(_: Context) -> Result<(), F
     Ok(())
 }
 
-async fn a_release_is_installed_upgraded_rolled_back_and_uninstalled(
+pub(crate) async fn a_release_is_installed_upgraded_rolled_back_and_uninstalled(
     context: Context,
 ) -> Result<(), Failure> {
     let cluster = &context.cluster;

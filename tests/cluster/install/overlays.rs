@@ -21,7 +21,7 @@ use podlocal_harness::time::now;
 use super::cert_manager;
 use super::definitions::Definitions;
 use crate::faults::{NAMES, assert_none_failed, webhook, with_short_cache_ttl};
-use crate::runner::{Context, Test, exclusive};
+use crate::runner::Context;
 
 const MONITORING: &str = "manifests/overlays/prometheus-operator";
 
@@ -29,11 +29,9 @@ const DAEMONSET: &str = "manifests/overlays/shared-daemonset";
 
 const WITHOUT_TIER: &str = "manifests/overlays/without-shared-tier";
 
-pub(super) fn tests() -> Vec<Test> {
-    exclusive![overlays_work_and_removing_everything_leaves_nothing]
-}
-
-async fn overlays_work_and_removing_everything_leaves_nothing(context: Context) -> Result<(), Failure> {
+pub(crate) async fn overlays_work_and_removing_everything_leaves_nothing(
+    context: Context,
+) -> Result<(), Failure> {
     let cluster = &context.cluster;
     let namespace = &context.namespace;
     let load = Load::start(namespace, with_short_cache_ttl(load::pod(Libc::Glibc, &NAMES))).await?;

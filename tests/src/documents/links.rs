@@ -53,29 +53,3 @@ pub(super) fn normal(path: &Path) -> String {
     }
     parts.join("/")
 }
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn anchors_are_spelled_as_github_spells_them() {
-        let mut anchors = BTreeSet::new();
-        for heading in ["What is lost", "5-second delays, and why", "QoS: `Guaranteed`?", "What is lost"] {
-            add_anchor(&mut anchors, heading);
-        }
-        let expected = ["5-second-delays-and-why", "qos-guaranteed", "what-is-lost", "what-is-lost-1"];
-        assert_eq!(anchors.into_iter().collect::<Vec<_>>(), expected);
-    }
-
-    #[test]
-    fn a_link_to_nothing_is_named_with_its_line_and_others_are_not() {
-        let text = "# Here\n[a](../README.md) [b](#here) [c](https://example.com/x) [d](../docs)\n\n[e](gone.md) [f](#gone)\n";
-        let document = Document::of("docs/x.md", text);
-        let dead = document.dead_links(std::slice::from_ref(&document));
-        assert_eq!(
-            dead,
-            ["docs/x.md:4: there is no docs/gone.md", "docs/x.md:4: there is no heading #gone in docs/x.md"]
-        );
-    }
-}

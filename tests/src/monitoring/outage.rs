@@ -11,7 +11,6 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep, sleep_until};
 
 use super::files::{DASHBOARD, expressions, shown_labels};
-use super::programs;
 use super::prometheus::Prometheus;
 use podlocal_harness::failure::{Failure, WithContext};
 use podlocal_harness::loopback::client::ask;
@@ -68,7 +67,7 @@ pub async fn incomplete_expressions(programs: &Programs, length: Duration) -> Re
     let start_proxy = async |flags: &[&str]| Proxy::start(&programs.sidecar, upstream.address, flags).await;
 
     let tier = start_proxy(&["--role", "shared", "--workers", "1"]).await?;
-    let webhook = programs::webhook(&programs.webhook, folder.path()).await?;
+    let webhook = Webhook::start_alone(&programs.webhook, folder.path()).await?;
     let mut targets = vec![
         target(tier.admin, "podlocal-dns", "ReplicaSet", "podlocal-dns-shared-5b6c7d8e9", 0),
         target(webhook.admin, "podlocal-dns", "ReplicaSet", "podlocal-dns-webhook-6f7a8b9c0", 0),

@@ -1,12 +1,10 @@
 //! The metrics of the programs just after their start.
 
 use std::net::SocketAddr;
-use std::path::Path;
 
 use podlocal_harness::failure::{Failure, WithContext};
 use podlocal_harness::loopback::proxy::{Proxy, get};
 use podlocal_harness::model::admission::Webhook;
-use podlocal_harness::model::pod::ClusterNames;
 use podlocal_harness::programs::Programs;
 
 /// The metrics of a sidecar with a shared tier and a forward zone, of a shared tier, and of a webhook.
@@ -17,7 +15,7 @@ pub async fn pages(programs: &Programs) -> Result<[(&'static str, String); 3], F
     let flags = ["--shared-tier", "127.0.0.1:9", "--forward-zones", "consul=127.0.0.1:9"];
     let sidecar = Proxy::start(&programs.sidecar, nobody, &flags).await?;
     let tier = Proxy::start(&programs.sidecar, nobody, &["--role", "shared"]).await?;
-    let webhook = webhook(&programs.webhook, folder.path()).await?;
+    let webhook = Webhook::start_alone(&programs.webhook, folder.path()).await?;
     Ok([
         ("sidecar", page(sidecar.admin).await?),
         ("tier", page(tier.admin).await?),
@@ -29,14 +27,4 @@ pub async fn pages(programs: &Programs) -> Result<[(&'static str, String); 3], F
 pub async fn page(admin: SocketAddr) -> Result<String, Failure> {
     let answer = get(admin, "/metrics").await.with_context(|| "reading metrics".to_owned())?;
     Ok(answer.split_once("\r\n\r\n").map_or("", |(_, body)| body).to_owned())
-}
-
-/// Starts a webhook without a cluster.
-pub async fn webhook(program: &Path, folder: &Path) -> Result<Webhook, Failure> {
-    let names = ClusterNames {
-        dns: [10, 96, 0, 10].into(),
-        zone: "cluster.local".to_owned(),
-        node_searches: Vec::new(),
-    };
-    Webhook::start_at(program, ([127, 0, 0, 1], 0).into(), &names, None, folder).await
 }

@@ -5,7 +5,8 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use tokio::time::sleep;
 
-use super::clients::{Answer, Client};
+use super::answers::Answer;
+use super::clients::Client;
 use super::questions::{Kind, Question};
 use podlocal_harness::failure::Failure;
 use podlocal_harness::model::cluster::Cluster;

@@ -42,7 +42,7 @@ pub struct Question {
     pub kind: Kind,
     /// The name or address.
     pub name: &'static str,
-    /// The correct answer, in the form of [`super::clients::Answer`]; empty when the name does not exist.
+    /// The correct answer, in the form of [`super::answers::Answer`]; empty when the name does not exist.
     pub expected: Vec<String>,
 }
 

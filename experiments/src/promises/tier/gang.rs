@@ -17,7 +17,7 @@ use crate::promises::{Measured, Setup};
 use podlocal_harness::failure::{Failure, WithContext};
 use podlocal_harness::loopback::client::{LookupResult, connect_from, exchange};
 use podlocal_harness::loopback::tier::{FREE, tier};
-use podlocal_harness::model::cluster_dns::{ClusterDns, Faults, World};
+use podlocal_harness::model::cluster_dns::{ClusterDns, World};
 use podlocal_harness::process::{datagrams_dropped, usage};
 use podlocal_harness::table::percentiles;
 use podlocal_harness::time::since_1970;
@@ -59,7 +59,7 @@ pub(in crate::promises) async fn measure(setup: &Setup, sidecars: usize, most_sl
     let mut rounds = Vec::new();
     for _ in 0..ROUNDS {
         let cluster_dns = ClusterDns::start(World::example(), FREE).await?;
-        cluster_dns.set_faults(Faults { delay: Duration::from_millis(100), ..Faults::default() });
+        cluster_dns.set_delay(Duration::from_millis(100));
         let tier = tier(&setup.programs.sidecar, FREE, cluster_dns.address(), &[], None).await?;
         let (lookups, repeated) = look_up(tier.dns, sidecars).await?;
         let (counts, [_, memory]) = (cluster_dns.counts(), tier.memory()?);

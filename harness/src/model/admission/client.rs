@@ -12,7 +12,7 @@ use rustls::pki_types::pem::PemObject;
 use serde_json::Value;
 use tokio::time::timeout;
 
-use super::{Admitted, apply, review};
+use super::{apply, review};
 use crate::failure::{Failure, WithContext};
 
 /// The name in the certificate: that of the Service in the manifests.
@@ -44,7 +44,7 @@ impl ReviewClient {
     }
 
     /// Sends a pod for review, and applies the patch.
-    pub async fn admit(&self, pod: &Value, namespace: &str) -> Result<Admitted, Failure> {
+    pub async fn admit(&self, pod: &Value, namespace: &str) -> Result<Value, Failure> {
         let number = self.reviews.fetch_add(1, Ordering::Relaxed);
         let uid = format!("00000000-0000-4000-8000-{number:012x}");
         let answer = self.post(review(pod, namespace, &uid).to_string()).await?;

@@ -14,7 +14,7 @@ use hickory_proto::rr::{Name, RData, Record, RecordType};
 
 use super::outside;
 use super::services::{Request, Target, find, owners_of, parse, pod};
-use super::world::World;
+use super::world::{TTL, World};
 
 /// The TXT record of `dns-version.<zone>`: the version of the specification, and the TTL.
 const SPECIFICATION: (&str, u32) = ("1.1.0", 28800);
@@ -48,7 +48,7 @@ fn with_code(code: ResponseCode) -> Message {
 }
 
 /// Removes records from the end until the response fits, and then sets TC: `Truncate` of miekg/dns.
-pub fn truncate(response: &mut Message, most_bytes: usize) {
+pub(super) fn truncate(response: &mut Message, most_bytes: usize) {
     while response.to_vec().is_ok_and(|bytes| bytes.len() > most_bytes) {
         let dropped = response
             .additionals
@@ -93,7 +93,7 @@ fn in_cluster(world: &World, question: &Query, name: &Name) -> Message {
 
 /// The records of the type that a name has, if it has any; `None`: the name does not exist.
 fn look_up(world: &World, question: &Query, left: &[&str]) -> Option<Records> {
-    let record = |data| Record::from_rdata(question.name().clone(), world.ttl, data);
+    let record = |data| Record::from_rdata(question.name().clone(), TTL, data);
     let of_type = |addresses: &[IpAddr]| {
         let data = addresses.iter().map(|&address| RData::from(address));
         data.filter(|data| data.record_type() == question.query_type()).map(record).collect()
@@ -109,7 +109,7 @@ fn look_up(world: &World, question: &Query, left: &[&str]) -> Option<Records> {
         (RecordType::SOA, []) => (vec![soa(world)], Vec::new()),
         (RecordType::NS, []) => {
             let server = name_server(world);
-            let glue = world.dns.iter().map(|&ip| Record::from_rdata(server.clone(), world.ttl, ip.into()));
+            let glue = world.dns.iter().map(|&ip| Record::from_rdata(server.clone(), TTL, ip.into()));
             (vec![record(RData::NS(NS(server.clone())))], glue.collect())
         }
         (_, ["ns", "dns"]) => (of_type(&world.dns), Vec::new()),
@@ -129,7 +129,7 @@ fn look_up(world: &World, question: &Query, left: &[&str]) -> Option<Records> {
 fn targets_of_type(world: &World, question: &Query, targets: &[Target<'_>]) -> Records {
     let (mut answers, mut additionals): (Vec<Record>, Vec<Record>) = (Vec::new(), Vec::new());
     let add = |records: &mut Vec<Record>, name: &Name, data: RData| {
-        let record = Record::from_rdata(name.clone(), world.ttl, data);
+        let record = Record::from_rdata(name.clone(), TTL, data);
         if !records.contains(&record) {
             records.push(record);
         }
@@ -175,7 +175,7 @@ fn reverse(world: &World, question: &Query, name: &Name) -> Option<Message> {
     answer.metadata.authoritative = true;
     for owner in owners_of(world, ip) {
         let data = RData::PTR(PTR(in_zone(&owner, &world.zone)));
-        answer.answers.push(Record::from_rdata(question.name().clone(), world.ttl, data));
+        answer.answers.push(Record::from_rdata(question.name().clone(), TTL, data));
     }
     answer.answers.dedup();
     (!answer.answers.is_empty()).then_some(answer)
@@ -185,8 +185,8 @@ fn reverse(world: &World, question: &Query, name: &Name) -> Option<Message> {
 fn soa(world: &World) -> Record {
     let mail = in_zone(&["hostmaster".to_owned()], &world.zone);
     // The serial is the time of the last change, which a world does not have.
-    let data = SOA::new(name_server(world), mail, 1, 7200, 1800, 86400, world.ttl);
-    Record::from_rdata(world.zone.clone(), world.ttl.min(300), RData::SOA(data))
+    let data = SOA::new(name_server(world), mail, 1, 7200, 1800, 86400, TTL);
+    Record::from_rdata(world.zone.clone(), TTL, RData::SOA(data))
 }
 
 fn name_server(world: &World) -> Name {

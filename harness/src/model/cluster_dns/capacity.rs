@@ -42,7 +42,7 @@ impl Capacity {
 
 /// The queue of one server. Times are measured from a fixed moment.
 #[derive(Debug, Clone)]
-pub struct ServiceQueue {
+pub(super) struct ServiceQueue {
     service: Duration,
     bound: usize,
     busy_until: Duration,
@@ -52,7 +52,7 @@ pub struct ServiceQueue {
 
 impl ServiceQueue {
     /// An empty queue.
-    pub fn new(capacity: &Capacity) -> Self {
+    pub(super) fn new(capacity: &Capacity) -> Self {
         let service = Duration::from_secs_f64(1.0 / capacity.per_second);
         let bound = capacity.queue.unwrap_or(usize::MAX);
         Self { service, bound, busy_until: Duration::ZERO, datagrams: VecDeque::new() }
@@ -60,7 +60,7 @@ impl ServiceQueue {
 
     /// Accepts a query in a datagram. Returns the time of its answer, or `None` when the queue is full and it
     /// is dropped.
-    pub fn datagram(&mut self, now: Duration) -> Option<Duration> {
+    pub(super) fn datagram(&mut self, now: Duration) -> Option<Duration> {
         while self.datagrams.front().is_some_and(|done| *done <= now) {
             self.datagrams.pop_front();
         }
@@ -73,7 +73,7 @@ impl ServiceQueue {
     }
 
     /// Accepts a query over TCP. Returns the time of its answer.
-    pub fn stream(&mut self, now: Duration) -> Duration {
+    pub(super) fn stream(&mut self, now: Duration) -> Duration {
         self.busy_until = self.busy_until.max(now) + self.service;
         self.busy_until
     }

@@ -44,17 +44,8 @@ impl Counts {
 
     /// Queries over one transport.
     pub fn over(&self, transport: Transport) -> u64 {
-        self.sum(|_, _, over| over == transport)
-    }
-
-    /// Queries for a name. The name is written without the final dot.
-    pub fn of_name(&self, name: &str) -> u64 {
-        self.sum(|asked, _, _| asked.eq_ignore_ascii_case(name))
-    }
-
-    /// Queries for a name and type.
-    pub fn of(&self, name: &str, record_type: RecordType) -> u64 {
-        self.sum(|asked, asked_type, _| asked.eq_ignore_ascii_case(name) && asked_type == record_type)
+        let matching = self.asked.iter().filter(|((_, _, over), _)| *over == transport);
+        matching.map(|(_, count)| count).sum()
     }
 
     /// The number of queries for each name and type, keyed by `name type`.
@@ -68,7 +59,7 @@ impl Counts {
 
     /// The largest number of queries for one name and type, over both transports.
     pub fn most_for_one(&self) -> u64 {
-        self.asked.keys().map(|(name, record_type, _)| self.of(name, *record_type)).max().unwrap_or_default()
+        self.by_question().into_values().max().unwrap_or_default()
     }
 
     /// The queried names, without the final dot.
@@ -89,11 +80,6 @@ impl Counts {
             self.steps.resize_with(index + 1, Step::default);
         }
         &mut self.steps[index]
-    }
-
-    fn sum(&self, wanted: impl Fn(&str, RecordType, Transport) -> bool) -> u64 {
-        let matching = self.asked.iter().filter(|((name, kind, over), _)| wanted(name, *kind, *over));
-        matching.map(|(_, count)| count).sum()
     }
 }
 

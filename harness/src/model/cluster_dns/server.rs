@@ -35,17 +35,6 @@ pub struct ClusterDns {
     _tasks: JoinSet<()>,
 }
 
-/// Injected faults. By default there are none.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Faults {
-    /// The delay of each answer. Answers over one TCP connection wait for each other, as with CoreDNS.
-    pub delay: Duration,
-    /// No query is answered; queries are still counted.
-    pub silence: bool,
-    /// Every query is answered SERVFAIL.
-    pub servfail: bool,
-}
-
 #[derive(Debug)]
 struct Shared {
     state: Mutex<State>,
@@ -54,7 +43,7 @@ struct Shared {
 #[derive(Debug)]
 struct State {
     world: World,
-    faults: Faults,
+    delay: Duration,
     counts: Counts,
     limits: Option<Limits>,
 }
@@ -74,7 +63,7 @@ impl ClusterDns {
     pub async fn start(world: World, address: SocketAddr) -> Result<Self, Failure> {
         let sockets = bind(address).await.with_context(|| format!("listening on {address} for DNS"))?;
         let address = sockets.0.local_addr().with_context("reading the address back")?;
-        let state = State { world, faults: Faults::default(), counts: Counts::default(), limits: None };
+        let state = State { world, delay: Duration::ZERO, counts: Counts::default(), limits: None };
         let shared = Arc::new(Shared { state: Mutex::new(state) });
         enlarge_buffer(&sockets.0);
         let responder = Arc::clone(&shared);
@@ -97,9 +86,10 @@ impl ClusterDns {
         self.shared.state().counts = Counts::default();
     }
 
-    /// Sets the faults from the next query on.
-    pub fn set_faults(&self, faults: Faults) {
-        self.shared.state().faults = faults;
+    /// Delays each answer from the next query on. Answers over one TCP connection wait for each other, as with
+    /// CoreDNS.
+    pub fn set_delay(&self, delay: Duration) {
+        self.shared.state().delay = delay;
     }
 
     /// Limits its capacity from the next query on; the steps of its counts start now.
@@ -110,12 +100,6 @@ impl ClusterDns {
             random: fastrand::Rng::with_seed(capacity.seed),
             since: Instant::now(),
         });
-    }
-
-    /// Changes the world, for example adds a Service or removes a name.
-    pub fn change(&self, change: impl FnOnce(World) -> World) {
-        let mut state = self.shared.state();
-        state.world = change(state.world.clone());
     }
 }
 
@@ -141,18 +125,11 @@ impl Shared {
             state.counts.count(name, question.query_type(), transport);
         }
         let wait = state.queue(transport)?;
-        let faults = state.faults;
-        if faults.silence {
-            return None;
-        }
-        let mut response = if query.metadata.op_code != OpCode::Query {
-            Message::error_msg(query.metadata.id, query.metadata.op_code, ResponseCode::NotImp)
-        } else if faults.servfail {
-            let mut response = Message::error_msg(query.metadata.id, OpCode::Query, ResponseCode::ServFail);
-            response.queries.clone_from(&query.queries);
-            response
-        } else {
+        let delay = state.delay;
+        let mut response = if query.metadata.op_code == OpCode::Query {
             answer(&state.world, &query)
+        } else {
+            Message::error_msg(query.metadata.id, query.metadata.op_code, ResponseCode::NotImp)
         };
         if state.loses(transport) {
             return None;
@@ -162,7 +139,7 @@ impl Shared {
             let limit = query.edns.as_ref().map_or(SMALLEST_UDP_LIMIT, Edns::max_payload);
             truncate(&mut response, usize::from(limit.max(SMALLEST_UDP_LIMIT)));
         }
-        response.to_vec().ok().map(|bytes| (faults.delay + wait, bytes))
+        response.to_vec().ok().map(|bytes| (delay + wait, bytes))
     }
 }
 

@@ -6,16 +6,15 @@ use std::net::IpAddr;
 use hickory_proto::rr::rdata::{CNAME, NULL, TXT};
 use hickory_proto::rr::{Name, RData, RecordType};
 
-/// The TTL of the cluster's names in kubeadm's Corefile, in seconds. The plugin's default is 5.
-const KUBEADM_TTL: u32 = 30;
+/// The TTL of the cluster's names in kubeadm's Corefile, in seconds; also of negative answers. The plugin's
+/// default is 5.
+pub(super) const TTL: u32 = 30;
 
 /// The names of a cluster, and outside names.
 #[derive(Debug, Clone)]
 pub struct World {
     /// The cluster domain.
     pub(super) zone: Name,
-    /// The TTL of the cluster's names, in seconds.
-    pub(super) ttl: u32,
     /// The addresses of cluster DNS itself: `ns.dns.<zone>`.
     pub(super) dns: Vec<IpAddr>,
     pub(super) namespaces: BTreeSet<String>,
@@ -40,22 +39,22 @@ pub struct Service {
 
 /// A ready address behind a Service.
 #[derive(Debug, Clone)]
-pub struct Endpoint {
+pub(super) struct Endpoint {
     /// The pod's `hostname`, if it has a `hostname` and a `subdomain`.
-    pub hostname: Option<String>,
+    pub(super) hostname: Option<String>,
     /// The pod's address.
-    pub address: IpAddr,
+    pub(super) address: IpAddr,
 }
 
 /// A port of a Service.
 #[derive(Debug, Clone)]
-pub struct Port {
+pub(super) struct Port {
     /// `https`
-    pub name: String,
+    pub(super) name: String,
     /// `tcp`, `udp` or `sctp`
-    pub protocol: String,
+    pub(super) protocol: String,
     /// 443
-    pub number: u16,
+    pub(super) number: u16,
 }
 
 impl Service {
@@ -113,7 +112,6 @@ impl World {
     pub fn empty(zone: &str) -> Self {
         Self {
             zone: name(zone),
-            ttl: KUBEADM_TTL,
             dns: vec![ip("10.96.0.10")],
             namespaces: BTreeSet::new(),
             services: Vec::new(),
@@ -187,18 +185,6 @@ impl World {
     /// The cluster domain, without the final dot.
     pub fn zone_name(&self) -> String {
         self.zone.to_ascii().trim_end_matches('.').to_owned()
-    }
-
-    /// The cluster domain as a name.
-    pub fn zone(&self) -> Name {
-        self.zone.clone()
-    }
-
-    /// Sets the TTL of the cluster's names, in seconds; it is also their negative TTL.
-    #[must_use]
-    pub fn ttl(mut self, seconds: u32) -> Self {
-        self.ttl = seconds;
-        self
     }
 
     /// Sets the address of cluster DNS itself.

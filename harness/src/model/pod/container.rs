@@ -1,23 +1,16 @@
-//! One container: its manifest, and a process in it.
+//! One container: its manifest, and the commands of processes in it.
 
 use std::collections::BTreeMap;
-use std::os::unix::process::ExitStatusExt;
-use std::process::{ExitStatus, Stdio};
-use std::time::Duration;
+use std::process::Stdio;
 
 use podlocal_settings::names;
 use serde_json::Value;
-use tokio::io::{AsyncBufReadExt, AsyncRead, BufReader};
-use tokio::process::{Child, Command};
-use tokio::task::JoinSet;
-use tokio::time::timeout;
+use tokio::process::Command;
 
-use super::protocol::{Exit, Sandbox, Stream};
 use super::resolv_conf::{hostname, texts};
+use super::sandbox::Sandbox;
+use crate::cluster::pods::Executed;
 use crate::failure::{Failure, WithContext};
-
-/// The time-out for output after a process has ended; a child process may keep the pipe open.
-const LAST_OUTPUT: Duration = Duration::from_secs(1);
 
 /// A container of a pod.
 #[derive(Debug, Clone, Copy)]
@@ -29,7 +22,7 @@ pub(super) struct Container<'a> {
 impl<'a> Container<'a> {
     /// The containers in a list of the pod: `initContainers` or `containers`.
     pub(super) fn list(sandbox: &'a Sandbox, list: &str) -> Vec<Self> {
-        let manifests = sandbox.pod["spec"][list].as_array().map_or(&[][..], Vec::as_slice);
+        let manifests = sandbox.spec.pod["spec"][list].as_array().map_or(&[][..], Vec::as_slice);
         manifests.iter().map(|manifest| Self { sandbox, manifest }).collect()
     }
 
@@ -66,9 +59,21 @@ impl<'a> Container<'a> {
         words
     }
 
-    /// The command for one of its programs: as root with its capabilities; or without capabilities
-    /// (`launch`), when the manifest names a user or has `drop: [ALL]`.
-    fn command(&self, words: &[String]) -> Result<Command, Failure> {
+    /// Runs a program in the container, and waits for its end.
+    pub(super) async fn execute(&self, words: &[String]) -> Result<Executed, Failure> {
+        let output = self.command(words)?.output().await.with_context(|| format!("starting {words:?}"))?;
+        let [stdout, stderr] = [output.stdout, output.stderr];
+        let text = |bytes: Vec<u8>| String::from_utf8_lossy(&bytes).into_owned();
+        Ok(Executed { stdout: text(stdout), stderr: text(stderr), is_success: output.status.success() })
+    }
+
+    /// The command for one of its programs: as root with its capabilities; or without capabilities, when the
+    /// manifest names a user or has `drop: [ALL]`.
+    ///
+    /// `unshare` then enters a user namespace with only this user and group. Capabilities in it do not apply
+    /// to the pod's network namespace, which belongs to the node's user namespace: a port below
+    /// `ip_unprivileged_port_start` is refused.
+    pub(super) fn command(&self, words: &[String]) -> Result<Command, Failure> {
         let refuse = |what: &str| Failure::new(format!("container {}: {what}", self.name()));
         let (program, arguments) =
             words.split_first().ok_or_else(|| refuse("no command, and no image to take one from"))?;
@@ -83,113 +88,37 @@ impl<'a> Container<'a> {
             }
             0 if !drops_all => Command::new(program),
             user => {
-                let own = std::env::current_exe().with_context("finding this program")?;
-                let mut command = Command::new(own);
-                command.args(["--container", &user.to_string(), &id("runAsGroup").to_string()]).arg(program);
+                let mut command = Command::new("unshare");
+                command.args(["--user", &format!("--map-user={user}")]);
+                command.arg(format!("--map-group={}", id("runAsGroup"))).arg(program);
                 command
             }
         };
         command.args(arguments).current_dir(self.manifest["workingDir"].as_str().unwrap_or("/"));
+        command.env_clear().envs(self.environment()).stdin(Stdio::null());
         Ok(command)
     }
 
     /// A setting of the container's security context, otherwise of the pod's.
     fn setting(&self, key: &str) -> &'a Value {
         match &self.manifest["securityContext"][key] {
-            Value::Null => &self.sandbox.pod["spec"]["securityContext"][key],
+            Value::Null => &self.sandbox.spec.pod["spec"]["securityContext"][key],
             own => own,
         }
     }
 
-    /// The environment: the variables of the container runtime, of the experiment, and of the manifest.
+    /// The environment: the variables of the container runtime, of the experiment, and of the manifest. The model
+    /// does not have the downward API.
     fn environment(&self) -> BTreeMap<String, String> {
         let sandbox = self.sandbox;
         let path = std::env::var("PATH").unwrap_or_else(|_| "/usr/local/bin:/usr/bin:/bin".to_owned());
-        let name = hostname(&sandbox.pod).to_owned();
+        let name = hostname(&sandbox.spec.pod).to_owned();
         let mut environment = BTreeMap::from([("PATH".to_owned(), path), ("HOSTNAME".to_owned(), name)]);
-        environment.extend(sandbox.environment.clone());
+        environment.extend(sandbox.spec.environment.clone());
         for variable in self.manifest["env"].as_array().into_iter().flatten() {
-            let name = variable["name"].as_str().unwrap_or_default().to_owned();
-            let value = match variable["valueFrom"]["fieldRef"]["fieldPath"].as_str() {
-                Some(path) => self.field(path),
-                None => variable["value"].as_str().unwrap_or_default().to_owned(),
-            };
-            environment.insert(name, value);
+            let [name, value] = ["name", "value"].map(|field| variable[field].as_str().unwrap_or_default());
+            environment.insert(name.to_owned(), value.to_owned());
         }
         environment
-    }
-
-    /// The fields of the downward API that the model supports.
-    fn field(&self, path: &str) -> String {
-        let sandbox = self.sandbox;
-        match path {
-            "metadata.namespace" => sandbox.namespace.clone(),
-            "status.podIP" => sandbox.address.to_string(),
-            "metadata.name" => text(&sandbox.pod["metadata"]["name"]),
-            // metadata.labels['key'] and metadata.annotations['key']
-            _ => match path
-                .strip_prefix("metadata.")
-                .and_then(|path| path.strip_suffix("']")?.split_once("['"))
-            {
-                Some((map, key)) => text(&sandbox.pod["metadata"][map][key]),
-                None => String::new(),
-            },
-        }
-    }
-}
-
-fn text(value: &Value) -> String {
-    value.as_str().unwrap_or_default().to_owned()
-}
-
-/// A running process in a container.
-#[derive(Debug)]
-pub(super) struct Process {
-    child: Child,
-    output: JoinSet<()>,
-}
-
-impl Process {
-    /// Starts `words` in the container; each line of output is passed to `write`.
-    pub(super) fn start(
-        container: Container<'_>,
-        words: &[String],
-        write: impl Fn(Stream, String) + Clone + Send + 'static,
-    ) -> Result<Self, Failure> {
-        let mut child = container
-            .command(words)?
-            .env_clear()
-            .envs(container.environment())
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn()
-            .with_context(|| format!("starting container {}", container.name()))?;
-        let mut output = JoinSet::new();
-        if let Some(stdout) = child.stdout.take() {
-            output.spawn(forward(stdout, Stream::Out, write.clone()));
-        }
-        if let Some(stderr) = child.stderr.take() {
-            output.spawn(forward(stderr, Stream::Error, write));
-        }
-        Ok(Self { child, output })
-    }
-
-    /// Waits until it has ended and all output is read. Can be cancelled and called again.
-    pub(super) async fn wait(&mut self) -> Exit {
-        let exit = self.child.wait().await.map_or(Exit::Code(-1), exit_of);
-        let _ = timeout(LAST_OUTPUT, async { while self.output.join_next().await.is_some() {} }).await;
-        exit
-    }
-}
-
-fn exit_of(status: ExitStatus) -> Exit {
-    status.code().map_or_else(|| Exit::Signal(status.signal().unwrap_or_default()), Exit::Code)
-}
-
-async fn forward(from: impl AsyncRead + Unpin, stream: Stream, write: impl Fn(Stream, String)) {
-    let mut lines = BufReader::new(from).split(b'\n');
-    while let Ok(Some(line)) = lines.next_segment().await {
-        write(stream, String::from_utf8_lossy(&line).into_owned());
     }
 }

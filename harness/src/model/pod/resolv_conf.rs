@@ -1,68 +1,44 @@
 //! The `/etc/resolv.conf` and `/etc/hosts` that the kubelet writes for a pod.
 //!
-//! The model does not have pods in the node's network, nor the kubelet's limits (three nameservers, 32 search
-//! domains). `tests/cluster/models.rs` compares the files with those of a real kubelet.
+//! The model does not have pods in the node's network, search domains of the node, host aliases, nor the
+//! kubelet's limits (three nameservers, 32 search domains).
 
-use std::fmt::Write as _;
+use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr};
 
-use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-/// The DNS settings of the kubelet: `clusterDNS`, `clusterDomain`, and the node's resolv.conf.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+/// The DNS settings of the kubelet: `clusterDNS` and `clusterDomain`.
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ClusterNames {
     /// The address of cluster DNS.
     pub dns: IpAddr,
     /// The cluster domain, for example `cluster.local`.
     pub zone: String,
-    /// The search domains of the node, which pods with dnsPolicy ClusterFirst inherit.
-    pub node_searches: Vec<String>,
 }
 
 /// The pod's resolv.conf.
 ///
 /// Follows `GetPodDNS` of the kubelet's pkg/kubelet/network/dns/dns.go, and for the order of the lines
-/// `parseDNSOptions` of containerd's CRI. Options keep their order here, while the kubelet takes them from a
-/// map. A pod with dnsPolicy Default gets the node's search domains and no nameserver, because the model of a
-/// node has no DNS.
-pub fn resolv_conf(pod: &Value, namespace: &str, cluster: &ClusterNames) -> String {
-    let policy = pod["spec"]["dnsPolicy"].as_str().unwrap_or("ClusterFirst");
-    let (mut nameservers, mut searches, mut options) = match policy {
-        "None" => (Vec::new(), Vec::new(), Vec::new()),
-        "Default" => (Vec::new(), cluster.node_searches.clone(), Vec::new()),
-        _ => cluster_first(namespace, cluster),
-    };
+/// `parseDNSOptions` of containerd's CRI. A pod with dnsPolicy Default gets no nameserver, because the model of
+/// a node has no DNS.
+pub(super) fn resolv_conf(pod: &Value, namespace: &str, cluster: &ClusterNames) -> String {
+    let (mut nameservers, mut searches, mut options) = (Vec::new(), Vec::new(), BTreeMap::new());
+    if !matches!(pod["spec"]["dnsPolicy"].as_str(), Some("None" | "Default")) {
+        let zone = &cluster.zone;
+        nameservers.push(cluster.dns.to_string());
+        searches.extend([format!("{namespace}.svc.{zone}"), format!("svc.{zone}"), zone.clone()]);
+        options.insert("ndots", "5");
+    }
 
     let config = &pod["spec"]["dnsConfig"];
     nameservers.extend(texts(&config["nameservers"]));
     searches.extend(texts(&config["searches"]));
     for option in config["options"].as_array().into_iter().flatten() {
-        merge_option(&mut options, option);
+        let [name, value] = ["name", "value"].map(|field| option[field].as_str().unwrap_or_default());
+        options.insert(name, value);
     }
 
-    write_lines(&without_duplicates(searches), without_duplicates(nameservers), &options)
-}
-
-type Parts = (Vec<String>, Vec<String>, Vec<(String, String)>);
-
-fn cluster_first(namespace: &str, cluster: &ClusterNames) -> Parts {
-    let zone = &cluster.zone;
-    let mut searches = vec![format!("{namespace}.svc.{zone}"), format!("svc.{zone}"), zone.clone()];
-    searches.extend(cluster.node_searches.iter().cloned());
-    (vec![cluster.dns.to_string()], searches, vec![("ndots".to_owned(), "5".to_owned())])
-}
-
-fn merge_option(options: &mut Vec<(String, String)>, option: &Value) {
-    let name = option["name"].as_str().unwrap_or_default();
-    let value = option["value"].as_str().unwrap_or_default().to_owned();
-    match options.iter_mut().find(|(existing, _)| existing == name) {
-        Some((_, existing)) => *existing = value,
-        None => options.push((name.to_owned(), value)),
-    }
-}
-
-fn write_lines(searches: &[String], nameservers: Vec<String>, options: &[(String, String)]) -> String {
     let mut file = String::new();
     if !searches.is_empty() {
         file += &format!("search {}\n", searches.join(" "));
@@ -71,90 +47,27 @@ fn write_lines(searches: &[String], nameservers: Vec<String>, options: &[(String
         file += &format!("nameserver {nameserver}\n");
     }
     if !options.is_empty() {
-        let write = |(name, value): &(String, String)| match value.as_str() {
-            "" => name.clone(),
-            value => format!("{name}:{value}"),
+        let option = |(name, value): (&str, &str)| match value {
+            "" => format!(" {name}"),
+            value => format!(" {name}:{value}"),
         };
-        file += &format!("options {}\n", options.iter().map(write).collect::<Vec<_>>().join(" "));
+        file += &format!("options{}\n", options.into_iter().map(option).collect::<String>());
     }
     file
 }
 
-/// The pod's `/etc/hosts`: `managedHostsFileContent` of pkg/kubelet/kubelet_pods.go.
-pub fn hosts(pod: &Value, namespace: &str, zone: &str, address: Ipv4Addr) -> String {
-    let mut file = "# Kubernetes-managed hosts file.\n\
-                    127.0.0.1\tlocalhost\n\
-                    ::1\tlocalhost ip6-localhost ip6-loopback\n\
-                    fe00::0\tip6-localnet\n\
-                    fe00::0\tip6-mcastprefix\n\
-                    fe00::1\tip6-allnodes\n\
-                    fe00::2\tip6-allrouters\n"
-        .to_owned();
+/// The pod's `/etc/hosts`: `managedHostsFileContent` of pkg/kubelet/kubelet_pods.go, without the IPv6 networks.
+pub(super) fn hosts(pod: &Value, address: Ipv4Addr) -> String {
     let name = hostname(pod);
-    // A write to a `String` does not fail.
-    let _ = match pod["spec"]["subdomain"].as_str() {
-        Some(subdomain) => writeln!(file, "{address}\t{name}.{subdomain}.{namespace}.svc.{zone}\t{name}"),
-        None => writeln!(file, "{address}\t{name}"),
-    };
-    for alias in pod["spec"]["hostAliases"].as_array().into_iter().flatten() {
-        let ip = alias["ip"].as_str().unwrap_or_default();
-        let _ = writeln!(file, "{ip}\t{}", texts(&alias["hostnames"]).join("\t"));
-    }
-    file
+    format!("127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost ip6-loopback\n{address}\t{name}\n")
 }
 
 /// The pod's host name: `spec.hostname`, otherwise its name.
-pub fn hostname(pod: &Value) -> &str {
+pub(super) fn hostname(pod: &Value) -> &str {
     let name = pod["metadata"]["name"].as_str().unwrap_or("pod");
     pod["spec"]["hostname"].as_str().unwrap_or(name)
 }
 
 pub(super) fn texts(list: &Value) -> Vec<String> {
     list.as_array().into_iter().flatten().filter_map(Value::as_str).map(str::to_owned).collect()
-}
-
-fn without_duplicates(list: Vec<String>) -> Vec<String> {
-    let mut kept: Vec<String> = Vec::new();
-    for item in list {
-        if !kept.contains(&item) {
-            kept.push(item);
-        }
-    }
-    kept
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use serde_json::json;
-
-    #[test]
-    fn dns_config_of_a_pod_is_merged_and_its_options_win() {
-        let spec = json!({ "dnsPolicy": "ClusterFirst", "dnsConfig": {
-            "nameservers": ["10.96.0.10", "192.0.2.1"],
-            "searches": ["svc.cluster.local", "mine.example"],
-            "options": [{ "name": "ndots", "value": "2" }, { "name": "edns0" }],
-        }});
-        let cluster = ClusterNames {
-            dns: "10.96.0.10".parse().unwrap(),
-            zone: "cluster.local".to_owned(),
-            node_searches: vec!["example.internal".to_owned()],
-        };
-        assert_eq!(
-            resolv_conf(&json!({ "spec": spec }), "prod", &cluster),
-            "search prod.svc.cluster.local svc.cluster.local cluster.local example.internal mine.example\n\
-             nameserver 10.96.0.10\nnameserver 192.0.2.1\noptions ndots:2 edns0\n"
-        );
-    }
-
-    #[test]
-    fn hosts_names_the_pod_its_subdomain_and_its_aliases() {
-        let pod = json!({
-            "metadata": { "name": "web-0" },
-            "spec": { "subdomain": "web", "hostAliases": [{ "ip": "192.0.2.7", "hostnames": ["a", "b"] }] },
-        });
-        let file = hosts(&pod, "prod", "cluster.local", Ipv4Addr::new(10, 244, 0, 9));
-        assert!(file.contains("10.244.0.9\tweb-0.web.prod.svc.cluster.local\tweb-0\n"), "{file}");
-        assert!(file.ends_with("192.0.2.7\ta\tb\n"), "{file}");
-    }
 }
