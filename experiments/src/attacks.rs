@@ -14,7 +14,6 @@
 //! act as many pods.
 
 pub mod attack;
-pub mod message;
 pub mod send;
 pub mod server;
 pub mod table;
@@ -31,13 +30,13 @@ use podlocal_harness::failure::{Failure, WithContext as _};
 use podlocal_settings::names::{INJECT_ENABLED, INJECT_LABEL};
 use serde_json::json;
 use tokio::process::{Child, Command};
-use tokio::signal::unix::{SignalKind, signal};
 
 use self::attack::{Attack, TargetKind};
 use self::server::Server;
 use self::table::Outcome;
 use self::target::Target;
 use self::victim::Victim;
+use crate::program::until_signal;
 
 /// The addresses of the attackers, of the victim and of the upstream: private addresses like those of pods,
 /// outside the ranges of the cluster.
@@ -62,15 +61,9 @@ pub struct Options {
 pub async fn run(options: &Options, outcomes: &mut Vec<Outcome>) -> Result<(), Failure> {
     let cluster = Cluster::connect().await?;
     product::install(&cluster).await?;
-    let mut terminated =
-        signal(SignalKind::terminate()).with_context(|| "listening for SIGTERM".to_owned())?;
     route("replace").await?;
     let mut namespaces = Vec::new();
-    let mut result = tokio::select! {
-        result = run_attacks(options, &cluster, &mut namespaces, outcomes) => result,
-        _ = tokio::signal::ctrl_c() => Err(Failure::new("interrupted")),
-        _ = terminated.recv() => Err(Failure::new("terminated")),
-    };
+    let mut result = until_signal(run_attacks(options, &cluster, &mut namespaces, outcomes)).await;
     // All deletions start first, so that the namespaces end in parallel.
     for namespace in &namespaces {
         result = result.and(namespace.delete().await);

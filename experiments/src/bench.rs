@@ -9,13 +9,11 @@
 //!     echo        the upper limit: a server that only receives and sends
 //!   upstream    answers every query of the subjects immediately
 //!   report      medians, ratios, goals that are met; the table
-//!   chart       the report as bar charts
 //! ```
 //!
 //! Subjects take turns, so that other work of the machine affects all of them alike. Each subject has one
 //! core; the load generator and the upstream share another. All traffic uses the loopback.
 
-pub mod chart;
 pub mod echo;
 mod measure;
 pub mod peers;

@@ -12,13 +12,9 @@ use serde_json::Value;
 /// Runs it with only the sidecar and the echo.
 fn bench(arguments: &[&str]) -> Output {
     let sidecar = Programs::build_sidecar().expect("the sidecar is built");
-    let folder = tempfile::tempdir().expect("a folder");
-    let plot = folder.path().join("bench");
     let mut command = Command::new(env!("CARGO_BIN_EXE_bench"));
-    command.env(SIDECAR_VARIABLE, sidecar).args(arguments).arg("--plot").arg(&plot);
-    let output = command.args(["--subject", "sidecar", "--subject", "echo"]).output().expect("it runs");
-    assert_eq!(plot.with_extension("svg").exists(), output.status.success(), "the bars are drawn");
-    output
+    command.env(SIDECAR_VARIABLE, sidecar).args(arguments);
+    command.args(["--subject", "sidecar", "--subject", "echo"]).output().expect("it runs")
 }
 
 #[test]

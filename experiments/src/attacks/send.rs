@@ -12,7 +12,9 @@ mod streams;
 
 use std::net::Ipv4Addr;
 
-use podlocal_harness::failure::Failure;
+use hickory_proto::rr::RecordType;
+use podlocal_harness::failure::{Failure, WithContext as _};
+use podlocal_harness::loopback::client::question;
 
 use super::attack::Attack;
 
@@ -42,6 +44,11 @@ pub async fn attack(attack: Attack, targets: &[Ipv4Addr]) -> Result<(), Failure>
         Attack::ReviewUnfinished => reviews::unfinished(targets).await,
         Attack::ReviewForged => reviews::forged(targets).await,
     }
+}
+
+/// A query without EDNS, with id 1.
+fn query(name: &str, rtype: RecordType) -> Result<Vec<u8>, Failure> {
+    question(name, rtype)?.to_vec().with_context(|| format!("asking for {name}"))
 }
 
 /// An attacking pod's address.

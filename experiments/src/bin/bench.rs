@@ -7,11 +7,11 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::builder::PossibleValuesParser;
-use clap::{Parser, Subcommand};
+use clap::Parser;
 use podlocal_experiments::bench::rows::ROWS;
 use podlocal_experiments::bench::subject::Subject;
-use podlocal_experiments::bench::{Plan, chart, echo, peers, report, run};
-use podlocal_experiments::plot::PlotFlag;
+use podlocal_experiments::bench::{Plan, echo, peers, report, run};
+use podlocal_experiments::program::exit_code;
 use podlocal_harness::failure::{Failure, WithContext};
 use podlocal_harness::programs::Programs;
 
@@ -21,7 +21,6 @@ use podlocal_harness::programs::Programs;
 /// Build it with --release: measurements of an unoptimised program mean nothing. The environment variable
 /// SIDECAR_UNDER_TEST names another sidecar to measure.
 #[derive(Debug, Parser)]
-#[command(args_conflicts_with_subcommands = true)]
 #[allow(clippy::struct_excessive_bools, reason = "flags of a command line")]
 struct Arguments {
     /// Measure only these rows; may be repeated.
@@ -45,40 +44,21 @@ struct Arguments {
     /// Print JSON with every round instead of the table.
     #[arg(long)]
     json: bool,
-    #[command(flatten)]
-    plot: PlotFlag,
     /// Exit with 1 when a goal is missed.
     #[arg(long)]
     check: bool,
-    #[command(subcommand)]
-    ours: Option<Ours>,
-}
-
-/// The roles in which this program starts itself again.
-#[derive(Debug, Subcommand)]
-enum Ours {
-    #[command(hide = true)]
-    Echo { address: SocketAddr },
-    #[command(hide = true)]
-    EchoBatches { address: SocketAddr },
+    /// Be the echo, at this address: the role in which this program starts itself again.
+    #[arg(long, hide = true)]
+    echo: Option<SocketAddr>,
 }
 
 fn main() -> ExitCode {
-    match measure(&Arguments::parse()) {
-        Ok(true) => ExitCode::SUCCESS,
-        Ok(false) => ExitCode::FAILURE,
-        Err(failure) => {
-            eprintln!("bench: {failure}");
-            ExitCode::FAILURE
-        }
-    }
+    exit_code("bench", measure(&Arguments::parse()))
 }
 
 fn measure(arguments: &Arguments) -> Result<bool, Failure> {
-    match arguments.ours {
-        Some(Ours::Echo { address }) => echo::serve(address)?,
-        Some(Ours::EchoBatches { address }) => echo::serve_in_batches(address)?,
-        None => {}
+    if let Some(address) = arguments.echo {
+        echo::serve(address)?;
     }
     if !(arguments.seconds > 0.0 && arguments.seconds <= 30.0) || arguments.rounds == 0 {
         return Err(Failure::new("expected at least 1 round, and a duration above 0 and at most 30 seconds"));
@@ -100,7 +80,6 @@ fn measure(arguments: &Arguments) -> Result<bool, Failure> {
         report.table()
     };
     std::io::stdout().write_all(text.as_bytes()).with_context(|| "writing the table".to_owned())?;
-    arguments.plot.write(&chart::page(&report), "bench")?;
     Ok(!arguments.check || report.missed().is_empty())
 }
 

@@ -5,6 +5,7 @@ use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
+use hickory_proto::rr::RecordType;
 use podlocal_harness::cluster::metrics::SIDECAR_PORT;
 use podlocal_harness::failure::Failure;
 use podlocal_harness::framing::framed;
@@ -13,8 +14,7 @@ use tokio::net::{TcpSocket, TcpStream};
 use tokio::task::JoinSet;
 use tokio::time::sleep;
 
-use super::super::message;
-use super::source;
+use super::{query, source};
 
 /// The pause before the attacker reopens a connection that the server closed.
 const PAUSE: Duration = Duration::from_millis(50);
@@ -43,7 +43,7 @@ pub(super) async fn unread_metrics(target: Ipv4Addr) -> Result<(), Failure> {
 
 /// Sends queries in an endless loop and reads no answer.
 pub(super) async fn unread_answers(target: Ipv4Addr, sources: u16, each: u16) -> Result<(), Failure> {
-    let query = framed(&message::query(1, LARGE, 16));
+    let query = framed(&query(LARGE, RecordType::TXT)?);
     keep(sources, each, (target, 53).into(), move |stream| {
         let query = query.clone();
         async move { write_for_ever(stream, &query).await }

@@ -17,7 +17,7 @@ use tokio::time::{Instant, sleep};
 
 use super::super::arm::Arm;
 use super::figures::{Figures, QUIET};
-use super::start::{Pace, late, sleep_until};
+use super::start::{common_start, late, sleep_until};
 use super::{ArmRunner, Options, job, node_local};
 use podlocal_harness::failure::Failure;
 
@@ -36,12 +36,7 @@ const READERS: usize = 4;
 
 impl ArmRunner<'_> {
     /// Runs an arm, and repeats it while its pods are not ready at the common start.
-    pub(super) async fn run_arm(
-        &self,
-        arm: Arm,
-        limit: Option<&str>,
-        pace: &mut Pace,
-    ) -> Result<Figures, Failure> {
+    pub(super) async fn run_arm(&self, arm: Arm, limit: Option<&str>) -> Result<Figures, Failure> {
         let progress = |what: &str| {
             eprintln!("gang: {}, CoreDNS with {}: {what}", arm.name(), limit.unwrap_or("no limit"));
         };
@@ -62,16 +57,14 @@ impl ArmRunner<'_> {
             }
             progress("restarting CoreDNS");
             self.coredns.restart(limit).await?;
-            let result = self.start(arm, limit, &namespace, pace, &progress).await;
+            let result = self.start(arm, limit, &namespace, late_starts, &progress).await;
             if let Err(failure) = result {
                 return Err(Failure::new(format!("{failure}\n{}", namespace.describe().await)));
             }
             self.remove_namespace().await?;
-            if let Some(mut figures) = result? {
-                figures.late_starts = late_starts;
+            if let Some(figures) = result? {
                 return Ok(figures);
             }
-            pace.slow_down();
         }
         Err(Failure::new(format!(
             "not all pods were running in time in any of {STARTS} starts: is the node busy with other work?"
@@ -84,7 +77,7 @@ impl ArmRunner<'_> {
         arm: Arm,
         limit: Option<&str>,
         namespace: &Namespace,
-        pace: &Pace,
+        late_starts: u32,
         progress: &impl Fn(&str),
     ) -> Result<Option<Figures>, Failure> {
         let Options { pods: count, ref names, ref missing, .. } = *self.options;
@@ -95,7 +88,7 @@ impl ArmRunner<'_> {
         let before = (self.queries().await?, self.coredns.restarts().await?);
         let counting = Instant::now();
         let names = [&names[..], missing].concat();
-        let start = pace.start(now(), count);
+        let start = common_start(now(), count, late_starts);
         progress(&format!("creating {count} pods, lookups in {:.0} s", start - now()));
         let job = job::job(arm, count, start, &names, &namespace.name, cache.as_deref());
         namespace.apply(job).await?;
@@ -119,6 +112,7 @@ impl ArmRunner<'_> {
             return Ok(None);
         }
         let mut figures = Figures::of(arm, limit, start, names.len(), missing, &pods);
+        figures.late_starts = late_starts;
         if arm.is_injected() {
             figures.sidecars = sidecars(namespace).await?;
         }
