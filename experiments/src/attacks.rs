@@ -63,7 +63,7 @@ pub async fn run(options: &Options, outcomes: &mut Vec<Outcome>) -> Result<(), F
     product::install(&cluster).await?;
     route("replace").await?;
     let mut namespaces = Vec::new();
-    let mut result = until_signal(run_attacks(options, &cluster, &mut namespaces, outcomes)).await;
+    let mut result = until_signal(Box::pin(run_attacks(options, &cluster, &mut namespaces, outcomes))).await;
     // All deletions start first, so that the namespaces end in parallel.
     for namespace in &namespaces {
         result = result.and(namespace.delete().await);
@@ -116,7 +116,7 @@ async fn run_attack(
     let asked = server.queries();
     let mut attacker = attacker(attack, &target)?;
     let (during, watched) = tokio::join!(victim.measure(length), target.watch(length));
-    attacker.kill().await.with_context(|| "stopping the attacker".to_owned())?;
+    attacker.kill().await.with_context("stopping the attacker")?;
     let upstream = (server.queries() - asked) as f64 / length.as_secs_f64();
     let events = target.events_of_attackers().await?;
     Ok(Outcome { attack, before, during: during?, watched: watched?, upstream, events })
@@ -125,7 +125,7 @@ async fn run_attack(
 /// The attacker: this program again, with the lowest priority of the node; in the network namespace of the
 /// attacked pod when the attack comes from within.
 fn attacker(attack: Attack, target: &Target) -> Result<Child, Failure> {
-    let program = std::env::current_exe().with_context(|| "finding this program".to_owned())?;
+    let program = std::env::current_exe().with_context("finding this program")?;
     let mut words: Vec<String> = Vec::new();
     if let (true, Some(process)) = (attack.is_from_within(), target.process) {
         words.extend(["nsenter".to_owned(), "--net".to_owned(), format!("--target={process}")]);

@@ -45,7 +45,7 @@ pub struct Options {
 struct Lookups {
     /// The duration of each, in milliseconds.
     ms: Vec<f64>,
-    /// A description of each failed lookup.
+    /// Each failed lookup: its pod, its container, its error and its time.
     errors: Vec<String>,
 }
 
@@ -108,31 +108,14 @@ async fn group(numbers: Range<u16>, namespace: &Namespace, lookups: &mut Lookups
             };
             lookups.ms.push(lookup.ms);
             if lookup.is_failure() {
-                let log = namespace.log(name, CONTAINER_NAME).await?;
-                let error = failure(&pod, container, &lookup, &log);
-                eprintln!("first-lookups: {error}");
+                let Lookup { error, at, ms, .. } = lookup;
+                let error = format!("{name}, {container}: {error} after {ms:.1} ms, at Unix time {at:.3}");
+                eprintln!("first-lookups: {error}\n{}", namespace.describe().await);
                 lookups.errors.push(error);
             }
         }
     }
     try_join_all(names.iter().map(|name| namespace.delete_pod(name))).await.map(drop)
-}
-
-/// A report for finding the cause: the time and duration of the lookup, the states of the containers, and the
-/// log of the sidecar.
-fn failure(pod: &Value, container: &str, lookup: &Lookup, log: &str) -> String {
-    let states = [CONTAINER_NAME, container].map(|name| {
-        let status = container_status(pod, name).unwrap_or_default();
-        format!("{name}: {} restarts, {}", status["restartCount"], status["state"])
-    });
-    format!(
-        "pod {}, container {container}: {} after {:.1} ms, started at Unix time {:.3}\n  {}\n  log of the sidecar:\n{log}",
-        pod["metadata"]["name"],
-        lookup.error,
-        lookup.ms,
-        lookup.at,
-        states.join("\n  "),
-    )
 }
 
 fn resolving(name: &str) -> Value {
@@ -156,31 +139,4 @@ fn load(cpu: &str) -> Value {
     let resources = json!({ "cpu": cpu, "memory": "32Mi" });
     pod["spec"]["containers"][0]["resources"] = json!({ "requests": resources, "limits": resources });
     pod
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_failure_comes_with_the_states_of_the_containers() {
-        let status = |name| json!({ "name": name, "restartCount": 1, "state": { "terminated": { "startedAt": "t" } } });
-        let pod = json!({
-            "metadata": { "name": "pod-1" },
-            "status": { "initContainerStatuses": [status(CONTAINER_NAME), status("first")] },
-        });
-        let lookup = r#"{"name":"n","at":12.5,"ms":3.25,"error":"it failed","addresses":[]}"#;
-        let lookup = Lookup::read_all(lookup).pop().expect("a lookup");
-        let sentence = failure(&pod, "first", &lookup, "log line");
-        for part in [
-            "pod-1",
-            "first: 1 restarts",
-            "it failed after 3.2 ms",
-            "Unix time 12.500",
-            "startedAt",
-            "log line",
-        ] {
-            assert!(sentence.contains(part), "{part} in {sentence}");
-        }
-    }
 }

@@ -88,11 +88,11 @@ pub async fn run(Arguments { only, seed, minutes, json }: Arguments) -> Result<b
         rows.push(Row { name: promise.name, what: promise.what, result, goal: promise.goal, holds });
     }
     let text = if json {
-        serde_json::to_string_pretty(&rows).with_context(|| "writing JSON".to_owned())? + "\n"
+        serde_json::to_string_pretty(&rows).with_context("writing JSON")? + "\n"
     } else {
         table(&rows)
     };
-    std::io::stdout().write_all(text.as_bytes()).with_context(|| "writing the table".to_owned())?;
+    std::io::stdout().write_all(text.as_bytes()).with_context("writing the table")?;
     Ok(rows.iter().all(|row| row.holds != Some(false)))
 }
 

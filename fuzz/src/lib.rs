@@ -65,6 +65,15 @@ pub fn bare_query(id: u16, flags: u16, question: &[u8]) -> Vec<u8> {
     bytes
 }
 
+/// Appends an OPT record without options to a message without records behind the question.
+pub fn put_opt(bytes: &mut Vec<u8>, payload_size: u16, flags: u16) {
+    bytes[11] = 1;
+    bytes.push(0);
+    for word in [walk::OPT, payload_size, 0, flags, 0] {
+        bytes.extend_from_slice(&word.to_be_bytes());
+    }
+}
+
 /// Changes the case of those letters of a question's name whose bit is set in the mask, beginning with the
 /// first byte.
 pub fn respell(question: &mut [u8], mask: u32) {

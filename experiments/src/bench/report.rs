@@ -225,19 +225,4 @@ mod tests {
         figures.retain(|figure| figure.subject != "unbound");
         assert_eq!(is_met(Goal::BelowPeers, &figures), Some(true));
     }
-
-    #[test]
-    fn the_table_shows_a_dash_for_a_value_that_was_not_measured() {
-        let mut report = Report { subjects: vec![SIDECAR, ECHO], lines: Vec::new(), notes: Vec::new() };
-        let row = ROWS.iter().find(|row| row.name == "start").unwrap();
-        report.add(row, &[turn(0, SIDECAR, &[4.25])]);
-        report.note("once".to_owned());
-        report.note("once".to_owned());
-        let table = report.table();
-        let lines: Vec<_> = table.lines().map(|line| line.split_whitespace().collect::<Vec<_>>()).collect();
-        assert_eq!(lines[0], ["sidecar", "echo", "goal"]);
-        assert_eq!(lines[1][5..], ["4.2", "-", "<=", "5", "holds"]);
-        assert_eq!(lines[2], ["note:", "once"]);
-        assert_eq!(lines.len(), 3);
-    }
 }

@@ -85,8 +85,7 @@ pub const ROWS: [Row; 9] = [
         "tcp",
         measure::tcp,
         &[
-            measured("hot TCP, answers a second", 0)
-                .promised(Goal::AbovePeers),
+            measured("hot TCP, answers a second", 0).promised(Goal::AbovePeers),
             measured("  CPU for one, us", 2),
             measured("  load generator busy, %", 0),
         ],
@@ -95,8 +94,7 @@ pub const ROWS: [Row; 9] = [
         "cold",
         measure::cold,
         &[
-            measured("misses a second", 0)
-                .promised(Goal::AbovePeers),
+            measured("misses a second", 0).promised(Goal::AbovePeers),
             measured("  CPU for one, us", 2).promised(Goal::BelowPeers),
             measured("  without an answer", 0),
         ],
@@ -106,8 +104,7 @@ pub const ROWS: [Row; 9] = [
         measure::memory,
         &[
             measured("memory idle, MiB", 1).promised(Goal::AtMost(3.0)),
-            measured("  with 10,000 names", 1)
-                .promised(Goal::AtMost(6.0)),
+            measured("  with 10,000 names", 1).promised(Goal::AtMost(6.0)),
             measured("  after a million", 1),
         ],
     )
@@ -116,8 +113,7 @@ pub const ROWS: [Row; 9] = [
     Row::new(
         "start",
         measure::start,
-        &[measured("start to first answer, ms", 1)
-            .promised(Goal::AtMost(5.0))],
+        &[measured("start to first answer, ms", 1).promised(Goal::AtMost(5.0))],
     ),
     Row::new(
         "size",

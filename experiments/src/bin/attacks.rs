@@ -57,7 +57,7 @@ async fn run_attacker(words: &[String]) -> Result<(), Failure> {
     let (attack, addresses) = words.split_first().map_or(("", words), |(first, rest)| (first.as_str(), rest));
     let attack = Attack::from_str(attack, false).map_err(Failure::new)?;
     let addresses: Result<Vec<Ipv4Addr>, _> = addresses.iter().map(|word| word.parse()).collect();
-    send::attack(attack, &addresses.with_context(|| "reading the addresses of the targets".to_owned())?).await
+    send::attack(attack, &addresses.with_context("reading the addresses of the targets")?).await
 }
 
 /// Runs this program with the same arguments on the node.
@@ -69,10 +69,10 @@ async fn on_node() -> Result<bool, Failure> {
         ))
     })?;
     let mut words = words.split_whitespace();
-    let program = env::current_exe().with_context(|| "finding this program".to_owned())?;
+    let program = env::current_exe().with_context("finding this program")?;
     let mut command = Command::new(words.next().unwrap_or_default());
     command.args(words).arg(program).args(env::args_os().skip(1)).env(ON_NODE, "1");
-    let status = command.status().await.with_context(|| "running this program on the node".to_owned())?;
+    let status = command.status().await.with_context("running this program on the node")?;
     Ok(status.success())
 }
 

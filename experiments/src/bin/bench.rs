@@ -6,8 +6,8 @@ use std::net::SocketAddr;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use clap::builder::PossibleValuesParser;
 use clap::Parser;
+use clap::builder::PossibleValuesParser;
 use podlocal_experiments::bench::rows::ROWS;
 use podlocal_experiments::bench::subject::Subject;
 use podlocal_experiments::bench::{Plan, echo, peers, report, run};
@@ -63,7 +63,7 @@ fn measure(arguments: &Arguments) -> Result<bool, Failure> {
     if !(arguments.seconds > 0.0 && arguments.seconds <= 30.0) || arguments.rounds == 0 {
         return Err(Failure::new("expected at least 1 round, and a duration above 0 and at most 30 seconds"));
     }
-    let ours = env::current_exe().with_context(|| "finding this program".to_owned())?;
+    let ours = env::current_exe().with_context("finding this program")?;
     let sidecar = if arguments.image { Programs::build_image_sidecar() } else { Programs::build_sidecar() }?;
     let (subjects, missing) = Subject::choose(&arguments.subject, &sidecar, &ours);
     let plan = Plan {
@@ -75,11 +75,11 @@ fn measure(arguments: &Arguments) -> Result<bool, Failure> {
     let mut report = run(&plan, &subjects)?;
     report_missing(&missing, &mut report);
     let text = if arguments.json {
-        serde_json::to_string_pretty(&report).with_context(|| "writing JSON".to_owned())? + "\n"
+        serde_json::to_string_pretty(&report).with_context("writing JSON")? + "\n"
     } else {
         report.table()
     };
-    std::io::stdout().write_all(text.as_bytes()).with_context(|| "writing the table".to_owned())?;
+    std::io::stdout().write_all(text.as_bytes()).with_context("writing the table")?;
     Ok(!arguments.check || report.missed().is_empty())
 }
 

@@ -59,7 +59,8 @@ fn run(arguments: &Arguments) -> Result<(), Failure> {
     let mut rows = Vec::new();
     for seconds in work {
         for &pods in pods {
-            let capacity = Capacity::that_answers(pods * questions(Arm::Sidecars), Duration::from_secs_f64(*seconds));
+            let capacity =
+                Capacity::that_answers(pods * questions(Arm::Sidecars), Duration::from_secs_f64(*seconds));
             for arm in Arm::ALL {
                 let cluster_dns = Capacity { is_fifo: !any_order, ..capacity };
                 let gang = Gang::new(arm, pods as usize, cluster_dns);

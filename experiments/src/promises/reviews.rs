@@ -68,7 +68,7 @@ pub(super) async fn of_jobs(setup: &Setup, rate: Option<f64>, most_p99: f64) -> 
 
 /// Sends reviews of a Job's pod to the webhook and measures.
 pub async fn measure(program: &Path, load: Load) -> Result<Figures, Failure> {
-    let folder = tempfile::tempdir().with_context(|| "making a folder".to_owned())?;
+    let folder = tempfile::tempdir().with_context("making a folder")?;
     let names = ClusterNames {
         dns: IpAddr::from([10, 96, 0, 10]),
         zone: "cluster.local".to_owned(),

@@ -18,29 +18,31 @@ use podlocal_harness::failure::{Failure, WithContext};
 use podlocal_harness::loopback::client::ask;
 use podlocal_harness::loopback::hostile;
 use podlocal_harness::loopback::proxy::Proxy;
-use podlocal_harness::loopback::upstream::Upstream;
+use podlocal_harness::loopback::upstream::{Behaviour, Upstream};
 use podlocal_harness::programs::target_directory;
 
-/// The duration of each [`UpstreamState`].
+/// The duration of each of [`UPSTREAM_STATES`].
 const STATE_DURATION: Duration = Duration::from_secs(15);
+
+/// The TTL of the upstream's answers, in seconds.
+const TTL: u32 = 30;
 
 /// The number of hot names.
 const HOT: u64 = 50;
 
-/// The state of the upstream.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum UpstreamState {
-    Fine,
-    Lossy,
-    Slow,
-    Silent,
-    Gone,
-}
+/// What the upstream does in turn; `None`: its port is closed. Each fault is followed by a time without faults.
+const UPSTREAM_STATES: [Option<fn(&mut Behaviour)>; 8] = [
+    FINE,
+    Some(|behaviour| behaviour.loss = [160, 160]),
+    FINE,
+    Some(|behaviour| behaviour.delay = Duration::from_millis(200)),
+    FINE,
+    Some(|behaviour| behaviour.is_silent = true),
+    FINE,
+    None,
+];
 
-use UpstreamState::{Fine, Gone, Lossy, Silent, Slow};
-
-/// The sequence of states; each fault is followed by a state without faults.
-const UPSTREAM_STATES: [UpstreamState; 8] = [Fine, Lossy, Fine, Slow, Fine, Silent, Fine, Gone];
+const FINE: Option<fn(&mut Behaviour)> = Some(|_| ());
 
 /// The state of the sidecar at one moment, and the results of its clients since the previous sample.
 #[derive(Debug, Clone, Copy, Serialize)]
@@ -73,7 +75,7 @@ struct Counters {
 pub(super) async fn measure(setup: &Setup) -> Measured {
     let samples = run(&setup.programs.sidecar, setup.soak, setup.seed).await?;
     let file = target_directory()?.join("soak.json");
-    let text = serde_json::to_string(&samples).with_context(|| "writing the samples".to_owned())?;
+    let text = serde_json::to_string(&samples).with_context("writing the samples")?;
     std::fs::write(&file, text).with_context(|| format!("writing {}", file.display()))?;
     let plot = file.with_extension("svg");
     std::fs::write(&plot, page(&samples).svg()?).with_context(|| format!("writing {}", plot.display()))?;
@@ -95,7 +97,7 @@ pub(super) async fn measure(setup: &Setup) -> Measured {
 /// Loads a sidecar for a time, and returns a sample for each second.
 pub async fn run(program: &Path, duration: Duration, seed: u64) -> Result<Vec<Sample>, Failure> {
     let mut upstream = Upstream::start(seed).await?;
-    upstream.change(|behaviour| behaviour.ttl = 30);
+    upstream.change(|behaviour| behaviour.ttl = TTL);
     let proxy = Proxy::start(program, upstream.address, &[]).await?;
     let counters = Arc::new(Counters::default());
     let mut load = JoinSet::new();
@@ -104,14 +106,13 @@ pub async fn run(program: &Path, duration: Duration, seed: u64) -> Result<Vec<Sa
     }
     load.spawn(send_hostile_traffic(proxy.dns, Arc::clone(&counters)));
 
-    let (start, mut samples, mut state) = (Instant::now(), Vec::new(), Fine);
+    let (start, mut samples, mut state) = (Instant::now(), Vec::new(), 0);
     let mut beat = interval(Duration::from_secs(1));
     while start.elapsed() < duration {
         beat.tick().await;
-        let spell = start.elapsed().as_secs() / STATE_DURATION.as_secs();
-        let next = UPSTREAM_STATES[usize::try_from(spell).unwrap_or_default() % UPSTREAM_STATES.len()];
+        let next = (start.elapsed().as_secs() / STATE_DURATION.as_secs()) as usize % UPSTREAM_STATES.len();
         if next != state {
-            change(&mut upstream, state, next).await?;
+            change(&mut upstream, [state, next]).await?;
             state = next;
         }
         let [mebibytes, _] = proxy.memory()?;
@@ -134,17 +135,16 @@ pub async fn run(program: &Path, duration: Duration, seed: u64) -> Result<Vec<Sa
     Ok(samples)
 }
 
-async fn change(upstream: &mut Upstream, before: UpstreamState, next: UpstreamState) -> Result<(), Failure> {
-    if before == Gone {
+async fn change(upstream: &mut Upstream, [before, next]: [usize; 2]) -> Result<(), Failure> {
+    if UPSTREAM_STATES[before].is_none() {
         upstream.open().await?;
     }
-    upstream.change(|behaviour| {
-        behaviour.loss = if next == Lossy { [160, 160] } else { [0, 0] };
-        behaviour.delay = Duration::from_millis(if next == Slow { 200 } else { 0 });
-        behaviour.is_silent = next == Silent;
-    });
-    if next == Gone {
-        upstream.close().await;
+    match UPSTREAM_STATES[next] {
+        Some(fault) => upstream.change(|behaviour| {
+            *behaviour = Behaviour { ttl: TTL, ..Behaviour::default() };
+            fault(behaviour);
+        }),
+        None => upstream.close().await,
     }
     Ok(())
 }

@@ -119,7 +119,12 @@ impl Model {
 
     /// Sends a query to a server. Returns whether the answer is no SERVFAIL; `None` when the query or the
     /// answer is lost.
-    pub(super) async fn query(self: &Rc<Self>, server: usize, message: Message, is_tcp: bool) -> Option<bool> {
+    pub(super) async fn query(
+        self: &Rc<Self>,
+        server: usize,
+        message: Message,
+        is_tcp: bool,
+    ) -> Option<bool> {
         self.travel(is_tcp).await?;
         self.wait_at(server, is_tcp).await?;
         let is_good = match (server.checked_sub(1), message) {

@@ -81,7 +81,9 @@ impl Proxy {
         let life = if is_good { question.ttl() } else { FAILURE_MEMORY };
         self.known.borrow_mut().insert(question, (model.time.now() + life, is_good));
         let waiters = self.flights.borrow_mut().remove(&question).unwrap_or_default();
-        waiters.into_iter().for_each(|waiter| _ = waiter.send(is_good));
+        for waiter in waiters {
+            let _ = waiter.send(is_good);
+        }
         Some(is_good)
     }
 
@@ -95,8 +97,9 @@ impl Proxy {
         let (sender, mut answers) = unbounded_channel();
         let (exchange, first) = self.policy.borrow_mut().begin_exchange(now, model.chance());
         let in_flight = VecDeque::new();
-        let mut race = Race { proxy: self, model, question, exchange, guard: None, in_flight, answers: sender };
-        race.transmit(first);
+        let mut race =
+            Race { proxy: self, model, question, exchange, guard: None, in_flight, answers: sender };
+        race.transmit(Some(first));
         loop {
             let now = tokio::select! {
                 biased;
@@ -169,7 +172,8 @@ struct Race<'a> {
 type Attempt = (usize, Instant);
 
 impl Race<'_> {
-    fn transmit(&mut self, Transmission { target, .. }: Transmission) {
+    fn transmit(&mut self, transmission: Option<Transmission>) {
+        let Some(Transmission { target, .. }) = transmission else { return };
         let (model, now) = (self.model, self.model.time.now());
         let Target { server: place, transport } = target;
         let mut server = 0;
@@ -194,8 +198,9 @@ impl Race<'_> {
         let is_over = self.guard_tier();
         self.proxy.probe(self.model);
         is_over.unwrap_or_else(|| {
-            let due = self.proxy.policy.borrow_mut().due_transmission(&mut self.exchange, self.model.time.now());
-            due.into_iter().for_each(|transmission| self.transmit(transmission));
+            let policy = &self.proxy.policy;
+            let due = policy.borrow_mut().due_transmission(&mut self.exchange, self.model.time.now());
+            self.transmit(due);
             false
         })
     }
@@ -207,7 +212,8 @@ impl Race<'_> {
         let liveness = &mut *self.proxy.liveness.borrow_mut();
         match guard.due_action(now)? {
             GuardAction::Probe { server, since } => _ = liveness.request_probe(server, since),
-            GuardAction::Leave { server, unless_alive_since: since } => match liveness.finding(server, since) {
+            GuardAction::Leave { server, unless_alive_since: since } => match liveness.finding(server, since)
+            {
                 Some(Finding::Alive) => *guard = guard.rearmed(now, self.model.chance()),
                 None if guard.postpone(now) => _ = liveness.request_probe(server, since),
                 _ => return Some(self.leave(server)),
@@ -221,7 +227,7 @@ impl Race<'_> {
         self.guard.take_if(|guard| guard.server() == server);
         let next = self.proxy.policy.borrow_mut().leave(&mut self.exchange, server, self.model.time.now());
         let is_last = next.is_none() && self.exchange.is_exhausted() && self.in_flight.is_empty();
-        next.into_iter().for_each(|transmission| self.transmit(transmission));
+        self.transmit(next);
         is_last
     }
 

@@ -140,9 +140,12 @@ mod tests {
     use super::*;
 
     /// The queries, each with its index in the step and its time in seconds, and whether each lookup failed.
-    /// The upstream answers the first queries after these seconds, `false` with SERVFAIL, and the others not.
-    fn look_up(arm: Arm, answers: &'static [Option<(u64, bool)>]) -> (Vec<(usize, u64)>, Vec<bool>) {
-        let seen: Rc<RefCell<(Vec<(usize, u64)>, Vec<bool>)>> = Rc::default();
+    type Seen = (Vec<(usize, u64)>, Vec<bool>);
+
+    /// Looks up the names of the arm. The upstream answers the first queries after these seconds, `false` with
+    /// SERVFAIL, and the others not.
+    fn look_up(arm: Arm, answers: &'static [Option<(u64, bool)>]) -> Seen {
+        let seen: Rc<RefCell<Seen>> = Rc::default();
         let time = Rc::new(Time::new());
         let (clock, sees, start) = (Rc::clone(&time), Rc::clone(&seen), time.now());
         time.spawn(async move {
@@ -150,7 +153,9 @@ mod tests {
                 let (now, time) = (clock.now(), Rc::clone(&clock));
                 let asked = &mut sees.borrow_mut().0;
                 asked.push((index, (now - start).as_secs()));
-                let Some((seconds, is_good)) = answers.get(asked.len() - 1).copied().flatten() else { return };
+                let Some((seconds, is_good)) = answers.get(asked.len() - 1).copied().flatten() else {
+                    return;
+                };
                 clock.spawn(async move {
                     time.sleep_until(now + Duration::from_secs(seconds)).await;
                     let _ = socket.send((index, is_good));

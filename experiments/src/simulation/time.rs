@@ -65,10 +65,8 @@ impl Time {
         while !is_over() {
             tasks.extend(self.spawned.take());
             woken.0.store(false, Ordering::Relaxed);
-            let has_ended = matches!(
-                tasks.poll_next_unpin(&mut Context::from_waker(&waker)),
-                Poll::Ready(Some(()))
-            );
+            let has_ended =
+                matches!(tasks.poll_next_unpin(&mut Context::from_waker(&waker)), Poll::Ready(Some(())));
             if has_ended || woken.0.load(Ordering::Relaxed) || !self.spawned.borrow().is_empty() {
                 continue;
             }

@@ -57,7 +57,8 @@ pub(super) async fn forged_answers(target: Ipv4Addr) -> Result<(), Failure> {
     let mut answer = question("forged.silent.test", RecordType::A)?;
     answer.metadata.message_type = MessageType::Response;
     let data = RData::A(A(Ipv4Addr::new(203, 0, 113, 1)));
-    answer.answers = answer.queries.iter().map(|of| Record::from_rdata(of.name().clone(), 3600, data.clone())).collect();
+    answer.answers =
+        answer.queries.iter().map(|of| Record::from_rdata(of.name().clone(), 3600, data.clone())).collect();
     let answer = answer.to_vec().with_context("forging an answer")?;
     tokio::try_join!(
         query_names(target, "silent.test"),

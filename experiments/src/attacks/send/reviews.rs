@@ -145,7 +145,7 @@ async fn connector() -> Result<TlsConnector, Failure> {
     let cluster = Cluster::connect().await?;
     let configuration = cluster.get(&product::configurations(&cluster), product::WEBHOOK).await?;
     let bundle = configuration["webhooks"][0]["clientConfig"]["caBundle"].as_str().unwrap_or_default();
-    let reading = || "reading the CA of the webhook".to_owned();
+    let reading = "reading the CA of the webhook";
     let mut roots = RootCertStore::empty();
     for certificate in CertificateDer::pem_slice_iter(&BASE64.decode(bundle).with_context(reading)?) {
         roots.add(certificate.with_context(reading)?).with_context(reading)?;
