@@ -24,6 +24,7 @@ use std::net::Ipv4Addr;
 use std::process::Stdio;
 use std::time::Duration;
 
+use clap::ValueEnum as _;
 use podlocal_harness::cluster::namespace::Namespace;
 use podlocal_harness::cluster::{Cluster, product};
 use podlocal_harness::failure::{Failure, WithContext as _};
@@ -49,12 +50,14 @@ pub const UPSTREAM: Ipv4Addr = Ipv4Addr::new(10, 250, 254, 1);
 pub const VICTIM: Ipv4Addr = Ipv4Addr::new(10, 250, 255, 1);
 
 /// The options of a run.
-#[derive(Debug)]
+#[derive(Debug, clap::Args)]
 pub struct Options {
-    /// The attacks, in this order.
-    pub attacks: Vec<Attack>,
-    /// The duration of each attack, in seconds; the victim is measured for the same time before it.
-    pub seconds: u16,
+    /// The attacks to run; default: all.
+    #[arg(value_enum)]
+    attacks: Vec<Attack>,
+    /// Duration of each attack in seconds; the victim is measured for the same time before it.
+    #[arg(long, value_name = "NUMBER", default_value_t = 6, value_parser = clap::value_parser!(u16).range(1..=600))]
+    seconds: u16,
 }
 
 /// Runs the attacks one after the other, and adds each result to `outcomes` as soon as it is known.
@@ -90,7 +93,8 @@ async fn run_attacks(
 ) -> Result<(), Failure> {
     let server = Server::start(UPSTREAM).await?;
     let length = Duration::from_secs(options.seconds.into());
-    for &attack in &options.attacks {
+    let chosen = &options.attacks[..];
+    for &attack in if chosen.is_empty() { Attack::value_variants() } else { chosen } {
         eprintln!("attacks: {}: {}", attack.name(), attack.description());
         let labels = json!({ INJECT_LABEL: INJECT_ENABLED });
         let namespace = Namespace::create(cluster, "attacks", labels, &json!({})).await?;

@@ -35,7 +35,7 @@ fn a_table_has_a_line_for_everything_that_was_measured() {
 fn json_has_every_round_and_says_what_is_promised() {
     let arguments =
         ["--only", "cold", "--only", "memory", "--only", "in-flight", "--only", "start", "--only", "size"];
-    let more = ["--rounds", "2", "--seconds", "0.1", "--no-million", "--json"];
+    let more = ["--rounds", "2", "--seconds", "0.1", "--no-million", "--json", "-"];
     let output = bench(&[&arguments[..], &more].concat());
     let text = String::from_utf8(output.stdout).expect("text");
     let report: Value = serde_json::from_str(&text).expect("JSON");

@@ -16,7 +16,7 @@
 //!
 //! Every check is a function that takes bytes and panics, so a finding can be replayed anywhere.
 
-pub mod message;
+mod message;
 pub mod query;
 pub mod reply;
 pub mod review;

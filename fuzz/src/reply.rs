@@ -2,7 +2,7 @@
 //! or [`Entry::write_stale`].
 //!
 //! The input: [`Client`] in sixteen bytes, then the answer, either as bytes or from
-//! [`crate::message::answer`] with a few changes. Two oracles check the patched answer: [`crate::walk`]
+//! `message::answer` with a few changes. Two oracles check the patched answer: [`crate::walk`]
 //! compares record by record, and the data must be the same with uncompressed names; and hickory-proto
 //! decodes it. The addresses of a name may begin with any of them.
 

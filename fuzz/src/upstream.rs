@@ -2,7 +2,7 @@
 //! [`QueryMessage::check_response`].
 //!
 //! The input: a byte of switches, two bytes that change the question (the place and the value), then the
-//! message, either as bytes or as an [`answer`] with a few changes.
+//! message, either as bytes or as an answer of `message` with a few changes.
 
 use arbitrary::Unstructured;
 use podlocal_dns::wire;

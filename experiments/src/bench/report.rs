@@ -11,7 +11,7 @@ use podlocal_harness::table::{align, percentiles};
 #[derive(Debug, Clone)]
 pub struct Measured {
     /// The number of the round.
-    pub round: usize,
+    pub round: u16,
     /// The name of the subject.
     pub subject: &'static str,
     /// One value for each measured line of the row.
@@ -193,7 +193,7 @@ mod tests {
     use super::*;
     use crate::bench::rows::ROWS;
 
-    fn turn(round: usize, subject: &'static str, values: &[f64]) -> Measured {
+    fn turn(round: u16, subject: &'static str, values: &[f64]) -> Measured {
         Measured { round, subject, values: values.iter().copied().map(Some).collect() }
     }
 

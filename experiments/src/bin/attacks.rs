@@ -27,12 +27,8 @@ const ON_NODE: &str = "PODLOCAL_ATTACKS_ON_NODE";
 /// goals that depend on time are only printed.
 #[derive(Debug, Parser)]
 struct Arguments {
-    /// The attacks to run; default: all.
-    #[arg(value_enum)]
-    attacks: Vec<Attack>,
-    /// Duration of each attack in seconds; the victim is measured for the same time before it.
-    #[arg(long, value_name = "NUMBER", default_value_t = 6, value_parser = clap::value_parser!(u16).range(1..=600))]
-    seconds: u16,
+    #[command(flatten)]
+    options: Options,
     #[command(flatten)]
     json: JsonFlag,
     /// Run only the attacker, against these addresses.
@@ -77,10 +73,8 @@ async fn on_node() -> Result<bool, Failure> {
 }
 
 async fn run(arguments: &Arguments) -> Result<bool, Failure> {
-    let all = Attack::value_variants().to_vec();
-    let attacks = if arguments.attacks.is_empty() { all } else { arguments.attacks.clone() };
     let mut outcomes = Vec::new();
-    let result = attacks::run(&Options { attacks, seconds: arguments.seconds }, &mut outcomes).await;
+    let result = attacks::run(&arguments.options, &mut outcomes).await;
     // After a failure, the results so far are printed as well.
     arguments.json.write(&json!({ "outcomes": outcomes }), &table(&outcomes))?;
     result?;

@@ -58,7 +58,7 @@ impl Time {
         self.spawned.borrow_mut().push(task.boxed_local());
     }
 
-    /// Runs the tasks until `is_over`, or until none of them can go on.
+    /// Runs the tasks until `is_over`, or until none of them can continue.
     pub(super) fn run_until(&self, is_over: impl Fn() -> bool) {
         let (mut tasks, woken) = (FuturesUnordered::new(), Arc::new(Woken(AtomicBool::new(true))));
         let waker = Waker::from(Arc::clone(&woken));
@@ -80,7 +80,7 @@ impl Time {
     }
 }
 
-/// Whether a task can go on.
+/// Whether a task can continue.
 struct Woken(AtomicBool);
 
 impl Wake for Woken {

@@ -14,8 +14,8 @@ const VALUES: [(&str, Value); 3] = [
     ("CPU of processes", |round| round.process_ms),
 ];
 
-/// The table, with a line for each arm and value that was measured: the median, the minimum (other work of the
-/// node can only add to it), and the ratio of the medians to the empty second container.
+/// The table, with a line for each arm and value that was measured. The minimum is shown, because other work of
+/// the node can only add to it. The ratio of the medians is that to the empty second container.
 pub(super) fn table(rounds: &[Round]) -> String {
     let mut lines = vec![["arm", "ms per pod", "rounds", "median", "least", "ratio"].map(str::to_owned)];
     for arm in Arm::ALL {
