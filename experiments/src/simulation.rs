@@ -7,8 +7,8 @@
 //!   time     tasks in virtual time
 //!   stub     glibc's stub resolver in one pod
 //!   server   CoreDNS under a CPU limit, a replica of the tier: when it answers; pure
-//!   proxy    a sidecar, a replica of the tier: exchanges, with the policy
 //!   model    the pods and the network between them: a gang -> an outcome
+//!     proxy    a sidecar, a replica of the tier: exchanges, with the policy
 //!   report   outcomes -> table and charts
 //! ```
 //!
@@ -32,7 +32,6 @@
 pub mod gang;
 pub mod model;
 pub mod plan;
-mod proxy;
 pub mod report;
 pub mod server;
 mod stub;

@@ -4,7 +4,7 @@
 use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use hickory_proto::op::ResponseCode;
@@ -68,7 +68,6 @@ struct Counters {
     silent: AtomicU64,
     /// The number of new names so far.
     cold: AtomicU64,
-    is_over: AtomicBool,
 }
 
 /// Loads a sidecar, and writes every sample and their plot to cargo's target directory.
@@ -104,7 +103,7 @@ pub async fn run(program: &Path, duration: Duration, seed: u64) -> Result<Vec<Sa
     for worker in 0..16 {
         load.spawn(look_up(proxy.dns, worker, Arc::clone(&counters)));
     }
-    load.spawn(send_hostile_traffic(proxy.dns, Arc::clone(&counters)));
+    load.spawn(send_hostile_traffic(proxy.dns));
 
     let (start, mut samples, mut state) = (Instant::now(), Vec::new(), 0);
     let mut beat = interval(Duration::from_secs(1));
@@ -126,8 +125,7 @@ pub async fn run(program: &Path, duration: Duration, seed: u64) -> Result<Vec<Sa
             silent: take(&counters.silent),
         });
     }
-    counters.is_over.store(true, Ordering::Relaxed);
-    while load.join_next().await.is_some() {}
+    load.shutdown().await;
     let panics = proxy.metric("podlocal_dns_panics_total", &[]).await?;
     if panics > 0 {
         return Err(Failure::new(format!("the sidecar had {panics} panics")));
@@ -153,7 +151,7 @@ async fn change(upstream: &mut Upstream, [before, next]: [usize; 2]) -> Result<(
 async fn look_up(dns: SocketAddr, worker: u64, counters: Arc<Counters>) {
     let mut beat = steady(Duration::from_millis(20));
     let mut number = worker;
-    while !counters.is_over.load(Ordering::Relaxed) {
+    loop {
         beat.tick().await;
         number += 1;
         let name = match number % 3 {
@@ -178,12 +176,10 @@ fn steady(period: Duration) -> Interval {
 }
 
 /// Sends hostile packets and opens hostile connections.
-async fn send_hostile_traffic(dns: SocketAddr, counters: Arc<Counters>) {
+async fn send_hostile_traffic(dns: SocketAddr) {
     let mut beat = steady(Duration::from_millis(500));
-    let mut number = 0;
-    while !counters.is_over.load(Ordering::Relaxed) {
+    for number in 1.. {
         beat.tick().await;
-        number += 1;
         // The effect on the sidecar appears in the samples.
         let _ = hostile::flood(dns, 20).await;
         tokio::time::timeout(Duration::from_secs(2), hostile::connect(dns, number)).await.ok();

@@ -1,5 +1,7 @@
 //! Simulates pods, the network and servers.
 
+mod proxy;
+
 use std::cell::RefCell;
 use std::future::Future;
 use std::rc::Rc;
@@ -8,10 +10,10 @@ use std::time::{Duration, Instant};
 use tokio::sync::mpsc::UnboundedSender;
 use tokio::sync::oneshot;
 
+use self::proxy::Proxy;
 use super::Arm;
 use super::gang::{Gang, Outcome};
 use super::plan::{Question, Step, plan};
-use super::proxy::Proxy;
 use super::server::Server;
 use super::stub::{Socket, Stub, TIMEOUT};
 use super::time::Time;

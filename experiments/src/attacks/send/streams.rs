@@ -18,7 +18,7 @@ const PAUSE: Duration = Duration::from_millis(50);
 /// The size of the socket's receive buffer in bytes: the smallest that the kernel allows.
 const RECEIVE_BUFFER: u32 = 4096;
 
-/// What is sent on a connection.
+/// The bytes that the attacker sends on a connection.
 #[derive(Debug, Clone)]
 pub(super) enum Sent {
     /// These bytes once; then the connection waits for the server to close it.

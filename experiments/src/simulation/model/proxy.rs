@@ -13,9 +13,9 @@ use podlocal_settings::value::UpstreamTransport;
 use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
 use tokio::sync::{oneshot, watch};
 
-use super::Arm;
-use super::model::{Message, Model};
-use super::plan::Question;
+use super::{Message, Model};
+use crate::simulation::Arm;
+use crate::simulation::plan::Question;
 
 /// The time for which a failure is cached (RFC 9520).
 const FAILURE_MEMORY: Duration = Duration::from_secs(2);
