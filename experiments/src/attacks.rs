@@ -14,7 +14,6 @@
 //! act as many pods.
 
 pub mod attack;
-pub mod message;
 pub mod send;
 pub mod server;
 pub mod table;
@@ -25,19 +24,20 @@ use std::net::Ipv4Addr;
 use std::process::Stdio;
 use std::time::Duration;
 
+use clap::ValueEnum as _;
 use podlocal_harness::cluster::namespace::Namespace;
 use podlocal_harness::cluster::{Cluster, product};
 use podlocal_harness::failure::{Failure, WithContext as _};
 use podlocal_settings::names::{INJECT_ENABLED, INJECT_LABEL};
 use serde_json::json;
 use tokio::process::{Child, Command};
-use tokio::signal::unix::{SignalKind, signal};
 
 use self::attack::{Attack, TargetKind};
 use self::server::Server;
 use self::table::Outcome;
 use self::target::Target;
 use self::victim::Victim;
+use crate::program::until_signal;
 
 /// The addresses of the attackers, of the victim and of the upstream: private addresses like those of pods,
 /// outside the ranges of the cluster.
@@ -50,27 +50,23 @@ pub const UPSTREAM: Ipv4Addr = Ipv4Addr::new(10, 250, 254, 1);
 pub const VICTIM: Ipv4Addr = Ipv4Addr::new(10, 250, 255, 1);
 
 /// The options of a run.
-#[derive(Debug)]
+#[derive(Debug, clap::Args)]
 pub struct Options {
-    /// The attacks, in this order.
-    pub attacks: Vec<Attack>,
-    /// The duration of each attack, in seconds; the victim is measured for the same time before it.
-    pub seconds: u16,
+    /// The attacks to run; default: all.
+    #[arg(value_enum)]
+    attacks: Vec<Attack>,
+    /// Duration of each attack in seconds; the victim is measured for the same time before it.
+    #[arg(long, value_name = "NUMBER", default_value_t = 6, value_parser = clap::value_parser!(u16).range(1..=600))]
+    seconds: u16,
 }
 
 /// Runs the attacks one after the other, and adds each result to `outcomes` as soon as it is known.
 pub async fn run(options: &Options, outcomes: &mut Vec<Outcome>) -> Result<(), Failure> {
     let cluster = Cluster::connect().await?;
     product::install(&cluster).await?;
-    let mut terminated =
-        signal(SignalKind::terminate()).with_context(|| "listening for SIGTERM".to_owned())?;
     route("replace").await?;
     let mut namespaces = Vec::new();
-    let mut result = tokio::select! {
-        result = run_attacks(options, &cluster, &mut namespaces, outcomes) => result,
-        _ = tokio::signal::ctrl_c() => Err(Failure::new("interrupted")),
-        _ = terminated.recv() => Err(Failure::new("terminated")),
-    };
+    let mut result = until_signal(Box::pin(run_attacks(options, &cluster, &mut namespaces, outcomes))).await;
     // All deletions start first, so that the namespaces end in parallel.
     for namespace in &namespaces {
         result = result.and(namespace.delete().await);
@@ -97,7 +93,8 @@ async fn run_attacks(
 ) -> Result<(), Failure> {
     let server = Server::start(UPSTREAM).await?;
     let length = Duration::from_secs(options.seconds.into());
-    for &attack in &options.attacks {
+    let chosen = &options.attacks[..];
+    for &attack in if chosen.is_empty() { Attack::value_variants() } else { chosen } {
         eprintln!("attacks: {}: {}", attack.name(), attack.description());
         let labels = json!({ INJECT_LABEL: INJECT_ENABLED });
         let namespace = Namespace::create(cluster, "attacks", labels, &json!({})).await?;
@@ -123,7 +120,7 @@ async fn run_attack(
     let asked = server.queries();
     let mut attacker = attacker(attack, &target)?;
     let (during, watched) = tokio::join!(victim.measure(length), target.watch(length));
-    attacker.kill().await.with_context(|| "stopping the attacker".to_owned())?;
+    attacker.kill().await.with_context("stopping the attacker")?;
     let upstream = (server.queries() - asked) as f64 / length.as_secs_f64();
     let events = target.events_of_attackers().await?;
     Ok(Outcome { attack, before, during: during?, watched: watched?, upstream, events })
@@ -132,7 +129,7 @@ async fn run_attack(
 /// The attacker: this program again, with the lowest priority of the node; in the network namespace of the
 /// attacked pod when the attack comes from within.
 fn attacker(attack: Attack, target: &Target) -> Result<Child, Failure> {
-    let program = std::env::current_exe().with_context(|| "finding this program".to_owned())?;
+    let program = std::env::current_exe().with_context("finding this program")?;
     let mut words: Vec<String> = Vec::new();
     if let (true, Some(process)) = (attack.is_from_within(), target.process) {
         words.extend(["nsenter".to_owned(), "--net".to_owned(), format!("--target={process}")]);

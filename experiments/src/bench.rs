@@ -9,13 +9,11 @@
 //!     echo        the upper limit: a server that only receives and sends
 //!   upstream    answers every query of the subjects immediately
 //!   report      medians, ratios, goals that are met; the table
-//!   chart       the report as bar charts
 //! ```
 //!
 //! Subjects take turns, so that other work of the machine affects all of them alike. Each subject has one
 //! core; the load generator and the upstream share another. All traffic uses the loopback.
 
-pub mod chart;
 pub mod echo;
 mod measure;
 pub mod peers;
@@ -26,6 +24,7 @@ mod upstream;
 
 use std::time::Duration;
 
+use clap::builder::PossibleValuesParser;
 use measure::Stage;
 use podlocal_harness::failure::Failure;
 use podlocal_harness::process::{Machine, Pinned, cores};
@@ -35,16 +34,27 @@ use subject::Subject;
 use upstream::Upstream;
 
 /// The selection of measurements and their duration.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, clap::Args)]
 pub struct Plan {
-    /// Names of rows; empty for all.
-    pub only: Vec<String>,
-    /// The number of turns of each subject.
-    pub rounds: usize,
-    /// The duration of one turn, for rows whose duration can be chosen.
-    pub turn: Duration,
-    /// Whether a million names are looked up as well.
-    pub million: bool,
+    /// Measure only these rows; may be repeated.
+    #[arg(long, value_name = "ROW", value_parser = PossibleValuesParser::new(ROWS.map(|row| row.name)))]
+    only: Vec<String>,
+    /// Number of turns of each program; the table shows medians.
+    #[arg(long, value_name = "NUMBER", default_value_t = 3, value_parser = clap::value_parser!(u16).range(1..))]
+    rounds: u16,
+    /// Duration of a turn, in seconds.
+    #[arg(long, value_name = "NUMBER", default_value = "2", value_parser = parse_turn)]
+    seconds: Duration,
+    /// Do not look up a million names, which takes a minute or two for each program.
+    #[arg(long)]
+    no_million: bool,
+}
+
+fn parse_turn(text: &str) -> Result<Duration, String> {
+    match text.parse() {
+        Ok(seconds) if seconds > 0.0 && seconds <= 30.0 => Ok(Duration::from_secs_f64(seconds)),
+        _ => Err("expected a number above 0 and at most 30".to_owned()),
+    }
 }
 
 /// Runs the measurements. A failed measurement becomes a note in the report.
@@ -57,7 +67,8 @@ pub fn run(plan: &Plan, subjects: &[Subject]) -> Result<Report, Failure> {
     let machine = Machine::now()?;
     // Threads that start from here on, including those of the upstream, stay on that core.
     let pinned = Pinned::to(asker)?;
-    let stage = Stage { upstream: Upstream::start()?, core: server, turn: plan.turn, million: plan.million };
+    let stage =
+        Stage { upstream: Upstream::start()?, core: server, turn: plan.seconds, million: !plan.no_million };
     let is_chosen = |row: &&Row| plan.only.is_empty() || plan.only.iter().any(|name| name == row.name);
     for row in ROWS.iter().filter(is_chosen) {
         let mut measured = Vec::new();

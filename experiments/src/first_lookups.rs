@@ -12,7 +12,7 @@ use podlocal_harness::cluster::namespace::Namespace;
 use podlocal_harness::cluster::pods::container_status;
 use podlocal_harness::cluster::{Cluster, product};
 use podlocal_harness::failure::Failure;
-use podlocal_harness::table::percentile;
+use podlocal_harness::table::percentiles;
 use podlocal_settings::names::{CONTAINER_NAME, INJECT_DISABLED, INJECT_ENABLED, INJECT_LABEL};
 use serde_json::{Value, json};
 
@@ -45,17 +45,15 @@ pub struct Options {
 struct Lookups {
     /// The duration of each, in milliseconds.
     ms: Vec<f64>,
-    /// A description of each failed lookup.
+    /// Each failed lookup: its pod, its container, its error and its time.
     errors: Vec<String>,
 }
 
 impl Lookups {
     /// A summary in one line.
     fn summary(&self) -> String {
-        let mut ms = self.ms.clone();
-        ms.sort_by(f64::total_cmp);
-        let [p50, p99, most] = [0.5, 0.99, 1.0].map(|share| percentile(&ms, share));
-        let (count, failed) = (ms.len(), self.errors.len());
+        let [p50, p99, most] = percentiles(self.ms.iter().copied(), [0.5, 0.99, 1.0]);
+        let (count, failed) = (self.ms.len(), self.errors.len());
         format!("{count} first lookups, {failed} failed; ms at p50, p99, max: {p50:.1}, {p99:.1}, {most:.1}")
     }
 }
@@ -110,31 +108,14 @@ async fn group(numbers: Range<u16>, namespace: &Namespace, lookups: &mut Lookups
             };
             lookups.ms.push(lookup.ms);
             if lookup.is_failure() {
-                let log = namespace.log(name, CONTAINER_NAME).await?;
-                let error = failure(&pod, container, &lookup, &log);
-                eprintln!("first-lookups: {error}");
+                let Lookup { error, at, ms, .. } = lookup;
+                let error = format!("{name}, {container}: {error} after {ms:.1} ms, at Unix time {at:.3}");
+                eprintln!("first-lookups: {error}\n{}", namespace.describe().await);
                 lookups.errors.push(error);
             }
         }
     }
     try_join_all(names.iter().map(|name| namespace.delete_pod(name))).await.map(drop)
-}
-
-/// A report for finding the cause: the time and duration of the lookup, the states of the containers, and the
-/// log of the sidecar.
-fn failure(pod: &Value, container: &str, lookup: &Lookup, log: &str) -> String {
-    let states = [CONTAINER_NAME, container].map(|name| {
-        let status = container_status(pod, name).unwrap_or_default();
-        format!("{name}: {} restarts, {}", status["restartCount"], status["state"])
-    });
-    format!(
-        "pod {}, container {container}: {} after {:.1} ms, started at Unix time {:.3}\n  {}\n  log of the sidecar:\n{log}",
-        pod["metadata"]["name"],
-        lookup.error,
-        lookup.ms,
-        lookup.at,
-        states.join("\n  "),
-    )
 }
 
 fn resolving(name: &str) -> Value {
@@ -158,45 +139,4 @@ fn load(cpu: &str) -> Value {
     let resources = json!({ "cpu": cpu, "memory": "32Mi" });
     pod["spec"]["containers"][0]["resources"] = json!({ "requests": resources, "limits": resources });
     pod
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_application_resolves_a_name_after_an_init_container() {
-        let pod = resolving("pod-1");
-        assert_eq!(pod["spec"]["initContainers"][0]["name"], CONTAINERS[0]);
-        assert_eq!(pod["spec"]["containers"][0]["name"], CONTAINERS[1]);
-        assert_eq!(load("1").pointer("/spec/containers/0/resources/limits/cpu"), Some(&json!("1")));
-    }
-
-    #[test]
-    fn a_failure_comes_with_the_states_of_the_containers() {
-        let status = |name| json!({ "name": name, "restartCount": 1, "state": { "terminated": { "startedAt": "t" } } });
-        let pod = json!({
-            "metadata": { "name": "pod-1" },
-            "status": { "initContainerStatuses": [status(CONTAINER_NAME), status("first")] },
-        });
-        let lookup = r#"{"name":"n","at":12.5,"ms":3.25,"error":"it failed","addresses":[]}"#;
-        let lookup = Lookup::read_all(lookup).pop().expect("a lookup");
-        let sentence = failure(&pod, "first", &lookup, "log line");
-        for part in [
-            "pod-1",
-            "first: 1 restarts",
-            "it failed after 3.2 ms",
-            "Unix time 12.500",
-            "startedAt",
-            "log line",
-        ] {
-            assert!(sentence.contains(part), "{part} in {sentence}");
-        }
-    }
-
-    #[test]
-    fn failures_are_counted() {
-        let lookups = Lookups { ms: vec![1.0, 3.0], errors: vec!["e".to_owned()] };
-        assert_eq!(lookups.summary(), "2 first lookups, 1 failed; ms at p50, p99, max: 1.0, 3.0, 3.0");
-    }
 }

@@ -9,7 +9,7 @@
 //!   first_lookups  on a real cluster: whether the first lookup of a starting application fails
 //!   start          on a real cluster: the cost for a node of starting an injected pod
 //!   load           a load generator for DNS queries
-//!   plot           line and bar charts as SVG
+//!   plot           line charts as SVG
 //!   program        what the programs share: the flag `--json`, the end after a signal, the exit code
 //! ```
 

@@ -78,7 +78,7 @@ pub(crate) async fn in_thread<T: Send + 'static>(
         let _pinned = core.map(Pinned::to).transpose()?;
         load()
     });
-    thread.await.with_context(|| "generating load".to_owned())?
+    thread.await.with_context("generating load")?
 }
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! Line and bar charts on a page, written as SVG. Viewers of the SVG have the font.
+//! Line charts on a page, written as SVG. Viewers of the SVG have the font.
 
 mod axis;
 
@@ -48,7 +48,7 @@ impl PlotFlag {
     }
 
     /// Writes a page to that path, by default under `name` in cargo's target directory, and prints the path.
-    pub fn write(&self, page: &Page<impl Panel>, name: &str) -> Result<(), Failure> {
+    pub fn write(&self, page: &Page, name: &str) -> Result<(), Failure> {
         let prefix = self.plot.clone().map_or_else(|| Ok(target_directory()?.join(name)), Ok)?;
         let mut file = prefix.into_os_string();
         file.push(".svg");
@@ -63,22 +63,13 @@ impl PlotFlag {
     }
 }
 
-/// Charts of one kind, two beside each other, below a title and a common legend.
+/// Charts, two beside each other, below a title and a common legend.
 #[derive(Debug, Clone)]
-pub struct Page<P = Chart> {
+pub struct Page {
     /// The title above the charts.
     pub title: String,
     /// The charts, row by row.
-    pub charts: Vec<P>,
-}
-
-/// A chart on a page.
-pub trait Panel {
-    /// Its lines for the legend of the page.
-    fn lines(&self) -> &[Line];
-
-    /// Draws the chart.
-    fn draw(&self, area: &Area<'_>) -> Drawn;
+    pub charts: Vec<Chart>,
 }
 
 /// Lines over two axes.
@@ -105,29 +96,7 @@ pub struct Line {
     pub points: Vec<(f64, f64)>,
 }
 
-/// Horizontal bars over one axis that starts at 0.
-#[derive(Debug, Clone)]
-pub struct BarChart {
-    /// The title, with the unit.
-    pub title: String,
-    /// The bars, from top to bottom.
-    pub bars: Vec<Bar>,
-}
-
-/// One bar.
-#[derive(Debug, Clone)]
-pub struct Bar {
-    /// The name before it.
-    pub name: String,
-    /// The length.
-    pub value: f64,
-    /// The text after it.
-    pub text: String,
-    /// The index of one of six colours.
-    pub colour: usize,
-}
-
-impl<P: Panel> Page<P> {
+impl Page {
     pub(crate) fn svg(&self) -> Result<String, Failure> {
         let columns = self.charts.len().clamp(1, 2);
         let rows = self.charts.len().div_ceil(2);
@@ -144,7 +113,7 @@ impl<P: Panel> Page<P> {
         root.fill(&WHITE)?;
         root.draw_text(&self.title, &font(17), (12, 12))?;
         let (mut x, mut named) = (12, Vec::new());
-        for line in self.charts.iter().flat_map(Panel::lines) {
+        for line in self.charts.iter().flat_map(|chart| &chart.lines) {
             if !named.contains(&&line.name) {
                 named.push(&line.name);
                 root.draw(&PathElement::new([(x, 46), (x + 18, 46)], colour(line.colour).stroke_width(3)))?;
@@ -157,11 +126,7 @@ impl<P: Panel> Page<P> {
     }
 }
 
-impl Panel for Chart {
-    fn lines(&self) -> &[Line] {
-        &self.lines
-    }
-
+impl Chart {
     fn draw(&self, area: &Area<'_>) -> Drawn {
         let points = || self.lines.iter().flat_map(|line| &line.points);
         let x = self.x.range(points().map(|(x, _)| *x));
@@ -179,26 +144,6 @@ impl Panel for Chart {
         for line in &self.lines {
             let points = line.points.iter().map(|(x, y)| (self.x.place(*x), self.y.place(*y)));
             chart.draw_series(LineSeries::new(points, colour(line.colour).stroke_width(2)))?;
-        }
-        Ok(())
-    }
-}
-
-impl Panel for BarChart {
-    fn lines(&self) -> &[Line] {
-        &[]
-    }
-
-    fn draw(&self, area: &Area<'_>) -> Drawn {
-        let area = area.margin(12, 12, 0, 0).titled(&self.title, font(15))?;
-        let (width, height) = area.dim_in_pixel();
-        let row = (f64::from(height) / self.bars.len().max(1) as f64) as i32;
-        let most = self.bars.iter().map(|bar| bar.value).fold(f64::MIN_POSITIVE, f64::max);
-        for (index, bar) in (0..).zip(&self.bars) {
-            let (top, end) = (row * index, 120 + (bar.value / most * f64::from(width - 240)) as i32);
-            area.draw(&Rectangle::new([(120, top + 4), (end, top + row - 4)], colour(bar.colour).filled()))?;
-            area.draw_text(&bar.name, &font(13), (12, top + row / 2 - 6))?;
-            area.draw_text(&bar.text, &font(13), (end + 6, top + row / 2 - 6))?;
         }
         Ok(())
     }
@@ -244,23 +189,6 @@ mod tests {
         }
         assert_eq!(svg.matches("one\n").count(), 1, "one legend for all charts");
         assert!(svg.matches("<polyline").count() > 3, "the lines are drawn");
-    }
-
-    #[test]
-    fn every_bar_has_its_name_and_its_value() {
-        let bar = |name: &str, value: f64| Bar {
-            name: name.to_owned(),
-            value,
-            text: format!("{value:.1} MiB"),
-            colour: 3,
-        };
-        let bars = vec![bar("the one", 2.4), bar("another", 17.3)];
-        let chart = BarChart { title: "Memory".to_owned(), bars };
-        let page = Page { title: "A page".to_owned(), charts: vec![chart.clone(), chart] };
-        let svg = page.svg().unwrap();
-        for word in ["A page", "Memory", "the one", "another", "2.4 MiB", "17.3 MiB"] {
-            assert_eq!(svg.matches(word).count(), if word == "A page" { 1 } else { 2 }, "{word}");
-        }
     }
 
     #[test]

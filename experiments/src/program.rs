@@ -21,10 +21,10 @@ impl JsonFlag {
     /// Writes the table to standard output, or the JSON when the file is `-`; otherwise writes the JSON also to
     /// the file.
     pub fn write(&self, figures: &impl Serialize, table: &str) -> Result<(), Failure> {
-        let json = serde_json::to_string_pretty(figures).with_context(|| "writing JSON".to_owned())? + "\n";
+        let json = serde_json::to_string_pretty(figures).with_context("writing JSON")? + "\n";
         let file = self.json.as_deref().filter(|file| *file != Path::new("-"));
         let text = if self.json.is_some() && file.is_none() { &json } else { table };
-        std::io::stdout().write_all(text.as_bytes()).with_context(|| "writing the figures".to_owned())?;
+        std::io::stdout().write_all(text.as_bytes()).with_context("writing the figures")?;
         file.map_or(Ok(()), |file| {
             std::fs::write(file, &json).with_context(|| format!("writing {}", file.display()))
         })
@@ -33,8 +33,7 @@ impl JsonFlag {
 
 /// Works until the end, or until SIGINT or SIGTERM, which are failures: so the caller cleans up.
 pub(crate) async fn until_signal(work: impl Future<Output = Result<(), Failure>>) -> Result<(), Failure> {
-    let mut terminated =
-        signal(SignalKind::terminate()).with_context(|| "listening for SIGTERM".to_owned())?;
+    let mut terminated = signal(SignalKind::terminate()).with_context("listening for SIGTERM")?;
     tokio::select! {
         result = work => result,
         _ = tokio::signal::ctrl_c() => Err(Failure::new("interrupted")),

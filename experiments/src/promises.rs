@@ -17,13 +17,13 @@ mod sidecar;
 pub mod soak;
 mod tier;
 
-use std::io::Write;
 use std::time::Duration;
 
 use clap::Parser;
 use serde::Serialize;
 
-use podlocal_harness::failure::{Failure, WithContext};
+use crate::program::JsonFlag;
+use podlocal_harness::failure::Failure;
 use podlocal_harness::programs::Programs;
 use rows::ROWS;
 
@@ -44,9 +44,8 @@ pub struct Arguments {
     /// Duration of the row `soak`, in minutes.
     #[arg(long, value_name = "NUMBER", default_value_t = 10)]
     minutes: u32,
-    /// Print JSON instead of the table.
-    #[arg(long)]
-    json: bool,
+    #[command(flatten)]
+    json: JsonFlag,
 }
 
 /// The programs to measure, and the seed for random decisions.
@@ -87,12 +86,7 @@ pub async fn run(Arguments { only, seed, minutes, json }: Arguments) -> Result<b
         let holds = (!promise.goal.is_empty() || !holds).then_some(holds);
         rows.push(Row { name: promise.name, what: promise.what, result, goal: promise.goal, holds });
     }
-    let text = if json {
-        serde_json::to_string_pretty(&rows).with_context(|| "writing JSON".to_owned())? + "\n"
-    } else {
-        table(&rows)
-    };
-    std::io::stdout().write_all(text.as_bytes()).with_context(|| "writing the table".to_owned())?;
+    json.write(&rows, &table(&rows))?;
     Ok(rows.iter().all(|row| row.holds != Some(false)))
 }
 

@@ -4,16 +4,19 @@
 //! ```text
 //!   gang     the simulated gang, and its outcome
 //!   plan     an arm -> the queries that a pod sends for its three names, step by step; pure
-//!   stub     glibc's stub resolver in one pod: answers and time-outs -> the next queries; pure
-//!   server   CoreDNS under a CPU limit, a replica of the tier; pure
-//!   model    processes events in order of time -> an outcome
+//!   time     tasks in virtual time
+//!   stub     glibc's stub resolver in one pod
+//!   server   CoreDNS under a CPU limit, a replica of the tier: when it answers; pure
+//!   model    the pods and the network between them: a gang -> an outcome
+//!     proxy    a sidecar, a replica of the tier: exchanges, with the policy
 //!   report   outcomes -> table and charts
 //! ```
 //!
 //! # How well it fits
 //!
-//! A test compares the simulation with measurements on a real cluster at each CPU limit. Neither has failures, the queries agree within a fifth, and the time of the pods (p99) within a
-//! factor of two, except for the time behind the tier. Two numbers are fitted to the direct arm: the CPU time
+//! A test compares the simulation with measurements on a real cluster at each CPU limit. Neither has
+//! failures, the queries agree within a fifth, and the time of the pods (p99) within a factor of two, except
+//! for the time behind the tier. Two numbers are fitted to the direct arm: the CPU time
 //! of a query, 103 us, and the CPU time that a limited CoreDNS loses in each period, 380 us.
 //!
 //! Without a limit, and behind the tier, the pods wait for their machine and not for CoreDNS; there the
@@ -32,6 +35,7 @@ pub mod plan;
 pub mod report;
 pub mod server;
 mod stub;
+mod time;
 
 /// The DNS configuration of the pods.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]

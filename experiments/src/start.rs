@@ -14,10 +14,10 @@ mod table;
 use std::process::ExitCode;
 
 use podlocal_harness::cluster::namespace::Namespace;
-use podlocal_harness::cluster::{Cluster, product};
+use podlocal_harness::cluster::{Cluster, name_of, product};
 use podlocal_harness::failure::Failure;
 use podlocal_settings::names::{INJECT_ENABLED, INJECT_LABEL};
-use serde_json::{Value, json};
+use serde_json::json;
 
 use self::arm::Arm;
 use self::round::Round;
@@ -40,7 +40,7 @@ pub struct Options {
     /// Number of rounds for each arm.
     #[arg(long, value_name = "NUMBER", default_value_t = 3, value_parser = clap::value_parser!(u16).range(1..=100))]
     rounds: u16,
-    /// The node; default: the first schedulable one.
+    /// The node; default: the only one.
     #[arg(long, value_name = "NAME")]
     node: Option<String>,
     #[command(flatten)]
@@ -61,76 +61,37 @@ async fn run(options: &Options, rounds: &mut Vec<Round>) -> Result<(), Failure> 
     let cluster = Cluster::connect().await?;
     let node = match &options.node {
         Some(node) => node.clone(),
-        None => first_node(&cluster).await?,
+        None => only_node(&cluster).await?,
     };
     let was_installed = product::is_installed(&cluster).await?;
     product::install(&cluster).await?;
     let plain = Namespace::create(&cluster, "start", json!({}), &json!({})).await?;
     let opted_in =
         Namespace::create(&cluster, "start", json!({ INJECT_LABEL: INJECT_ENABLED }), &json!({})).await?;
-    let runner = ArmRunner { node, plain, opted_in };
-    let result = until_signal(runner.run(options, rounds)).await;
-    let mut removed = vec![runner.plain.delete_and_wait().await, runner.opted_in.delete_and_wait().await];
+    let result = until_signal(async {
+        for number in 1..=options.rounds {
+            for arm in Arm::ALL {
+                eprintln!("start: round {number} of {}: {}", options.rounds, arm.name());
+                let namespace = if arm.is_injected() { &opted_in } else { &plain };
+                let round = round::run(arm, namespace, &node, options.pods.into()).await?;
+                eprintln!("start: {round:?}");
+                rounds.push(round);
+            }
+        }
+        Ok(())
+    })
+    .await;
+    let mut removed = vec![plain.delete_and_wait().await, opted_in.delete_and_wait().await];
     if !was_installed {
         removed.push(product::remove(product::BASE).await);
     }
     removed.into_iter().fold(result, Result::and)
 }
 
-/// The node and the namespaces in which the arms run.
-struct ArmRunner {
-    node: String,
-    plain: Namespace,
-    opted_in: Namespace,
-}
-
-impl ArmRunner {
-    async fn run(&self, options: &Options, rounds: &mut Vec<Round>) -> Result<(), Failure> {
-        for number in 1..=options.rounds {
-            for arm in Arm::ALL {
-                eprintln!(
-                    "start: round {number} of {}: {}, {} pods",
-                    options.rounds,
-                    arm.name(),
-                    options.pods
-                );
-                let namespace = if arm.is_injected() { &self.opted_in } else { &self.plain };
-                let round = round::run(arm, namespace, &self.node, options.pods.into()).await?;
-                eprintln!("start: {}", round.summary());
-                rounds.push(round);
-            }
-        }
-        Ok(())
-    }
-}
-
-async fn first_node(cluster: &Cluster) -> Result<String, Failure> {
+async fn only_node(cluster: &Cluster) -> Result<String, Failure> {
     let nodes = cluster.list(&cluster.api("v1", "Node", None), "").await?;
-    let node =
-        nodes.iter().find(|node| is_schedulable(node)).and_then(|node| node["metadata"]["name"].as_str());
-    node.map(str::to_owned).ok_or_else(|| {
-        Failure::new("the cluster has no schedulable node (ready, without taints); name a node with --node")
-    })
-}
-
-fn is_schedulable(node: &Value) -> bool {
-    let conditions = node["status"]["conditions"].as_array();
-    let is_ready = |condition: &Value| condition["type"] == "Ready" && condition["status"] == "True";
-    conditions.is_some_and(|conditions| conditions.iter().any(is_ready))
-        && node["spec"]["unschedulable"] != true
-        && node["spec"]["taints"].as_array().is_none_or(Vec::is_empty)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_node_takes_pods_when_it_is_ready_and_has_no_taint() {
-        let node = |status: &str, spec: Value| json!({ "spec": spec, "status": { "conditions": [{ "type": "Ready", "status": status }] } });
-        assert!(is_schedulable(&node("True", json!({}))));
-        assert!(!is_schedulable(&node("False", json!({}))));
-        assert!(!is_schedulable(&node("True", json!({ "unschedulable": true }))));
-        assert!(!is_schedulable(&node("True", json!({ "taints": [{ "effect": "NoSchedule" }] }))));
+    match &nodes[..] {
+        [node] => Ok(name_of(node).to_owned()),
+        _ => Err(Failure::new("the cluster has more than one node; name one with --node")),
     }
 }

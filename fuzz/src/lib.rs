@@ -16,7 +16,7 @@
 //!
 //! Every check is a function that takes bytes and panics, so a finding can be replayed anywhere.
 
-pub mod message;
+mod message;
 pub mod query;
 pub mod reply;
 pub mod review;
@@ -63,6 +63,15 @@ pub fn bare_query(id: u16, flags: u16, question: &[u8]) -> Vec<u8> {
     }
     bytes.extend_from_slice(question);
     bytes
+}
+
+/// Appends an OPT record without options to a message without records behind the question.
+pub fn put_opt(bytes: &mut Vec<u8>, payload_size: u16, flags: u16) {
+    bytes[11] = 1;
+    bytes.push(0);
+    for word in [walk::OPT, payload_size, 0, flags, 0] {
+        bytes.extend_from_slice(&word.to_be_bytes());
+    }
 }
 
 /// Changes the case of those letters of a question's name whose bit is set in the mask, beginning with the

@@ -2,101 +2,9 @@
 //! allowed place, records of many types, EDNS. It has its own encoder, because that of hickory-proto decides
 //! itself which names it compresses.
 
-use arbitrary::Arbitrary;
+use arbitrary::{Result, Unstructured};
 
 use crate::walk::{HEADER, OPT};
-
-/// A question and the answer of an upstream.
-#[derive(Debug, Arbitrary)]
-pub struct Answer {
-    id: u16,
-    flags: u16,
-    question: Question,
-    answers: Vec<Record>,
-    authorities: Vec<Record>,
-    additionals: Vec<Record>,
-    edns: Option<Edns>,
-}
-
-#[derive(Debug, Arbitrary)]
-struct Question {
-    name: Name,
-    kind: Kind,
-    class: Class,
-}
-
-#[derive(Debug, Arbitrary)]
-struct Record {
-    owner: Owner,
-    class: Class,
-    ttl: Ttl,
-    data: Data,
-}
-
-/// The owner name of a record. In two thirds of the cases it is the name of the question.
-#[derive(Debug, Arbitrary)]
-enum Owner {
-    Asked,
-    AskedAgain,
-    Other(Name),
-}
-
-#[derive(Debug, Arbitrary)]
-struct Name {
-    labels: Vec<Label>,
-    suffix: u8,
-    /// Whether a pointer replaces a suffix that an earlier name has.
-    compress: bool,
-}
-
-#[derive(Debug, Arbitrary)]
-enum Label {
-    Known(u8),
-    Bytes([u8; 3]),
-    Long(u8),
-}
-
-#[derive(Debug, Arbitrary)]
-enum Kind {
-    Known(u8),
-    Any(u16),
-}
-
-#[derive(Debug, Arbitrary)]
-enum Class {
-    Internet,
-    TheInternet,
-    Any(u16),
-}
-
-#[derive(Debug, Arbitrary)]
-enum Ttl {
-    Short(u8),
-    Any(u32),
-}
-
-#[derive(Debug, Arbitrary)]
-enum Data {
-    A([u8; 4]),
-    Aaaa([u8; 16]),
-    Ns(Name),
-    Cname(Name),
-    Ptr(Name),
-    Mx(u16, Name),
-    Srv([u16; 3], Name),
-    Soa(Name, Name, [u32; 5]),
-    Txt(Vec<u8>),
-    Other(u16, Vec<u8>),
-}
-
-#[derive(Debug, Arbitrary)]
-struct Edns {
-    /// The number of additional records before the OPT record.
-    behind: u8,
-    payload_size: u16,
-    ttl: u32,
-    options: Vec<(u16, [u8; 2])>,
-}
 
 const LABELS: [&[u8]; 8] = [b"a", b"b", b"www", b"WWW", b"api", b"_tcp", b"x-y", b"*"];
 const SUFFIXES: [&[&[u8]]; 6] = [
@@ -108,60 +16,83 @@ const SUFFIXES: [&[&[u8]]; 6] = [
     &[b"in-addr", b"arpa"],
 ];
 const KINDS: [u16; 12] = [1, 28, 5, 15, 33, 16, 6, 12, 2, 65, 255, 97];
+const TXT: u16 = 16;
 
-impl Answer {
-    /// The encoded message. It may be longer than the maximum of a message, and is then not valid.
-    pub fn bytes(&self) -> Vec<u8> {
-        let mut writer = Writer { bytes: vec![0; HEADER], names: Vec::new() };
-        let asked = self.question.name.labels();
-        writer.name(&asked, false);
-        writer.word(self.question.kind.value());
-        writer.word(self.question.class.value());
-        let mut counts = [0_u16; 3];
-        for (section, records) in
-            [&self.answers, &self.authorities, &self.additionals].into_iter().enumerate()
-        {
-            let behind = match &self.edns {
-                Some(edns) if section == 2 => Some(usize::from(edns.behind).min(records.len())),
-                _ => None,
-            };
-            for (at, record) in records.iter().enumerate() {
-                if behind == Some(at) {
-                    writer.edns(self.edns.as_ref());
-                }
-                writer.record(record, &asked);
+/// A question and the answer of an upstream. It may be longer than the maximum of a message, and is then not
+/// valid.
+pub fn answer(source: &mut Unstructured<'_>) -> Result<Vec<u8>> {
+    let mut writer = Writer { source, bytes: vec![0; HEADER], names: Vec::new() };
+    let asked = writer.any_name()?;
+    writer.name(&asked, false);
+    let [kind, class] = [writer.any_kind()?, writer.any_class()?];
+    writer.words(&[kind, class]);
+    let (mut counts, mut has_edns) = ([0_u16; 3], false);
+    for (section, count) in counts.iter_mut().enumerate() {
+        while writer.source.arbitrary()? {
+            *count = count.wrapping_add(1);
+            if section == 2 && !has_edns && writer.source.ratio(1, 3)? {
+                has_edns = true;
+                writer.edns()?;
+            } else {
+                writer.record(&asked)?;
             }
-            if behind == Some(records.len()) {
-                writer.edns(self.edns.as_ref());
-            }
-            counts[section] = records.len() as u16 + u16::from(behind.is_some());
         }
-        let [answers, authorities, additionals] = counts;
-        let header = [self.id, self.flags | 0x8000, 1, answers, authorities, additionals];
-        for (at, word) in header.into_iter().enumerate() {
-            writer.bytes[2 * at..2 * at + 2].copy_from_slice(&word.to_be_bytes());
-        }
-        writer.bytes
     }
+    let [id, flags]: [u16; 2] = writer.source.arbitrary()?;
+    let [answers, authorities, additionals] = counts;
+    let header = [id, flags | 0x8000, 1, answers, authorities, additionals];
+    writer.bytes[..HEADER].copy_from_slice(&header.map(u16::to_be_bytes).concat());
+    Ok(writer.bytes)
 }
 
-struct Writer {
+/// Writes a message whose parts the source chooses.
+struct Writer<'a, 'b> {
+    source: &'a mut Unstructured<'b>,
     bytes: Vec<u8>,
     /// The names in the message as labels, with their offsets.
     names: Vec<(Vec<Vec<u8>>, usize)>,
 }
 
-impl Writer {
-    fn word(&mut self, word: u16) {
-        self.bytes.extend_from_slice(&word.to_be_bytes());
+impl Writer<'_, '_> {
+    fn any_kind(&mut self) -> Result<u16> {
+        if self.source.ratio(1, 8)? { self.source.arbitrary() } else { self.source.choose(&KINDS).copied() }
     }
 
-    fn name(&mut self, labels: &[Vec<u8>], compress: bool) {
+    fn any_class(&mut self) -> Result<u16> {
+        if self.source.ratio(1, 8)? { self.source.arbitrary() } else { Ok(1) }
+    }
+
+    fn any_name(&mut self) -> Result<Vec<Vec<u8>>> {
+        let mut labels = Vec::new();
+        while self.source.arbitrary()? {
+            labels.push(match self.source.int_in_range(0..=2)? {
+                0 => self.source.choose(&LABELS)?.to_vec(),
+                1 => self.source.arbitrary::<[u8; 3]>()?.to_vec(),
+                _ => vec![b'l'; self.source.int_in_range(1..=63)?],
+            });
+        }
+        labels.extend(self.source.choose(&SUFFIXES)?.iter().map(|label| label.to_vec()));
+        Ok(labels)
+    }
+
+    fn words(&mut self, words: &[u16]) {
+        self.bytes.extend(words.iter().flat_map(|word| word.to_be_bytes()));
+    }
+
+    /// Any bytes, as many as this.
+    fn fill(&mut self, length: usize) -> Result<()> {
+        let start = self.bytes.len();
+        self.bytes.resize(start + length, 0);
+        self.source.fill_buffer(&mut self.bytes[start..])
+    }
+
+    /// `is_compressed`: a pointer replaces the longest suffix that an earlier name has.
+    fn name(&mut self, labels: &[Vec<u8>], is_compressed: bool) {
         for at in 0..labels.len() {
             let rest = &labels[at..];
             let known = self.names.iter().find(|(known, _)| known == rest).map(|(_, place)| *place);
-            if let (Some(place), true) = (known, compress) {
-                return self.word(0xc000 | place as u16);
+            if let (Some(place), true) = (known, is_compressed) {
+                return self.words(&[0xc000 | place as u16]);
             }
             if known.is_none() && self.bytes.len() < 0x4000 {
                 self.names.push((rest.to_vec(), self.bytes.len()));
@@ -172,114 +103,66 @@ impl Writer {
         self.bytes.push(0);
     }
 
-    fn record(&mut self, record: &Record, asked: &[Vec<u8>]) {
-        match &record.owner {
-            Owner::Asked | Owner::AskedAgain => self.name(asked, true),
-            Owner::Other(name) => self.name(&name.labels(), name.compress),
+    fn other_name(&mut self) -> Result<()> {
+        let (name, is_compressed) = (self.any_name()?, self.source.arbitrary()?);
+        self.name(&name, is_compressed);
+        Ok(())
+    }
+
+    fn record(&mut self, asked: &[Vec<u8>]) -> Result<()> {
+        if self.source.ratio(2, 3)? {
+            self.name(asked, true);
+        } else {
+            self.other_name()?;
         }
-        self.word(record.data.kind());
-        self.word(record.class.value());
-        let ttl = match record.ttl {
-            Ttl::Short(ttl) => u32::from(ttl),
-            Ttl::Any(ttl) => ttl,
+        let [kind, class] = [self.any_kind()?, self.any_class()?];
+        self.words(&[kind, class]);
+        let ttl = if self.source.arbitrary()? {
+            u32::from(self.source.arbitrary::<u8>()?)
+        } else {
+            self.source.arbitrary()?
         };
-        self.bytes.extend_from_slice(&ttl.to_be_bytes());
-        self.word(0);
+        self.bytes.extend(ttl.to_be_bytes());
+        self.words(&[0]);
         let start = self.bytes.len();
-        self.data(&record.data);
+        self.data(kind)?;
         let length = (self.bytes.len() - start) as u16;
         self.bytes[start - 2..start].copy_from_slice(&length.to_be_bytes());
+        Ok(())
     }
 
-    fn data(&mut self, data: &Data) {
-        match data {
-            Data::A(octets) => self.bytes.extend_from_slice(octets),
-            Data::Aaaa(octets) => self.bytes.extend_from_slice(octets),
-            Data::Ns(name) | Data::Cname(name) | Data::Ptr(name) => self.name(&name.labels(), name.compress),
-            Data::Mx(preference, name) => {
-                self.word(*preference);
-                self.name(&name.labels(), name.compress);
-            }
-            Data::Srv(words, name) => {
-                for word in words {
-                    self.word(*word);
+    fn data(&mut self, kind: u16) -> Result<()> {
+        // Bytes, names, bytes.
+        let (before, names, after) = match kind {
+            1 => (4, 0, 0),
+            28 => (16, 0, 0),
+            2 | 5 | 12 => (0, 1, 0),
+            15 => (2, 1, 0),
+            33 => (6, 1, 0),
+            6 => (0, 2, 20),
+            _ => {
+                let length = self.source.arbitrary::<u8>()? >> 2;
+                if kind == TXT {
+                    self.bytes.push(length);
                 }
-                self.name(&name.labels(), name.compress);
+                (length.into(), 0, 0)
             }
-            Data::Soa(primary, mailbox, numbers) => {
-                self.name(&primary.labels(), primary.compress);
-                self.name(&mailbox.labels(), mailbox.compress);
-                for number in numbers {
-                    self.bytes.extend_from_slice(&number.to_be_bytes());
-                }
-            }
-            Data::Txt(text) => {
-                let text = &text[..text.len().min(255)];
-                self.bytes.push(text.len() as u8);
-                self.bytes.extend_from_slice(text);
-            }
-            Data::Other(_, data) => self.bytes.extend_from_slice(data),
+        };
+        self.fill(before)?;
+        for _ in 0..names {
+            self.other_name()?;
         }
+        self.fill(after)
     }
 
-    fn edns(&mut self, edns: Option<&Edns>) {
-        let Some(edns) = edns else { return };
+    fn edns(&mut self) -> Result<()> {
+        let [payload_size, extended, flags]: [u16; 3] = self.source.arbitrary()?;
+        let options: Vec<[u16; 2]> = self.source.arbitrary()?;
         self.bytes.push(0);
-        self.word(OPT);
-        self.word(edns.payload_size);
-        self.bytes.extend_from_slice(&edns.ttl.to_be_bytes());
-        self.word(6 * edns.options.len() as u16);
-        for (code, data) in &edns.options {
-            self.word(*code);
-            self.word(2);
-            self.bytes.extend_from_slice(data);
+        self.words(&[OPT, payload_size, extended, flags, 6 * options.len() as u16]);
+        for [code, data] in options {
+            self.words(&[code, 2, data]);
         }
-    }
-}
-
-impl Name {
-    fn labels(&self) -> Vec<Vec<u8>> {
-        let own = self.labels.iter().map(|label| match label {
-            Label::Known(index) => LABELS[usize::from(*index) % LABELS.len()].to_vec(),
-            Label::Bytes(bytes) => bytes.to_vec(),
-            Label::Long(length) => vec![b'l'; usize::from(*length % 63) + 1],
-        });
-        let suffix = SUFFIXES[usize::from(self.suffix) % SUFFIXES.len()].iter().map(|label| label.to_vec());
-        own.chain(suffix).collect()
-    }
-}
-
-impl Kind {
-    fn value(&self) -> u16 {
-        match self {
-            Self::Known(index) => KINDS[usize::from(*index) % KINDS.len()],
-            Self::Any(kind) => *kind,
-        }
-    }
-}
-
-impl Class {
-    fn value(&self) -> u16 {
-        match self {
-            Self::Internet | Self::TheInternet => 1,
-            Self::Any(class) => *class,
-        }
-    }
-}
-
-impl Data {
-    fn kind(&self) -> u16 {
-        match self {
-            Self::A(_) => 1,
-            Self::Aaaa(_) => 28,
-            Self::Ns(_) => 2,
-            Self::Cname(_) => 5,
-            Self::Ptr(_) => 12,
-            Self::Mx(..) => 15,
-            Self::Srv(..) => 33,
-            Self::Soa(..) => 6,
-            Self::Txt(_) => 16,
-            Self::Other(kind, _) => *kind,
-        }
+        Ok(())
     }
 }

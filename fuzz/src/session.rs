@@ -2,7 +2,7 @@
 //! fails, and is silent, with a simulated clock. The oracle: a client gets the last answer of the upstream to
 //! exactly this question, or NXDOMAIN if the upstream last answered NXDOMAIN to the question for A.
 //!
-//! The input is a list of [`Act`]s, three bytes each.
+//! The input is a list of acts, three bytes each ([`World::play`]).
 
 use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, OnceLock};
@@ -17,7 +17,7 @@ use podlocal_sidecar::resolver::Resolver;
 use podlocal_sidecar::upstream::{Failed, Upstream};
 use tokio::time::{Instant, sleep, sleep_until};
 
-use crate::walk::{self, OPT};
+use crate::walk;
 use crate::word;
 
 /// Names outside the cluster domain, to which no rule applies; one is below another.
@@ -31,19 +31,6 @@ const FAILURES: [u8; 6] = [1, 2, 4, 5, 9, 6];
 const TTLS: [u8; 4] = [5, 0, 30, 60];
 const PAUSES: [u64; 4] = [1, 5, 60, 4000];
 
-/// One step of the sequence.
-#[derive(Debug)]
-enum Act {
-    /// Sets the answer of the upstream, for one type or for all, and its delay in milliseconds.
-    Says { name: usize, kind: Option<u16>, says: Says, after: u64 },
-    /// A client sends a query.
-    Asks { name: usize, kind: u16, switches: u8 },
-    /// This number of seconds passes.
-    Passes(u64),
-    /// The upstream counts as down, or as up.
-    IsDown(bool),
-}
-
 #[derive(Debug, Clone, Copy)]
 enum Says {
     Records { count: u8, first: u8, ttl: u8 },
@@ -51,25 +38,6 @@ enum Says {
     Nxdomain { soa: u8 },
     Fails(u8),
     Silence,
-}
-
-impl Act {
-    /// Any three bytes are a valid act.
-    fn new([act, what, number]: [u8; 3]) -> Self {
-        let name = usize::from(act >> 3) % NAMES.len();
-        let kind = KINDS[usize::from(what) % KINDS.len()];
-        let says = Says::new(what >> 3, number);
-        let after = if number & 0x80 == 0 { 1 } else { 1000 };
-        match act % 8 {
-            0 | 1 => Self::Asks { name, kind, switches: 1 },
-            2 => Self::Asks { name, kind, switches: number },
-            3 => Self::Says { name, kind: Some(kind), says, after },
-            4 | 5 => Self::Says { name, kind: None, says, after },
-            6 if what % 8 == 0 => Self::IsDown(number & 1 == 1),
-            6 => Self::Passes(PAUSES[usize::from(number) % PAUSES.len()]),
-            _ => Self::Asks { name, kind: u16::from_be_bytes([what, number]), switches: 1 },
-        }
-    }
 }
 
 impl Says {
@@ -98,7 +66,7 @@ pub fn check(input: &[u8]) {
         });
         let resolver = Resolver::new(settings, 1, world.clone(), metrics.clone());
         for act in input.as_chunks().0.iter().take(60) {
-            world.play(&resolver, Act::new(*act)).await;
+            world.play(&resolver, *act).await;
         }
     });
 }
@@ -132,16 +100,25 @@ struct Statement {
 }
 
 impl World {
-    async fn play(&self, resolver: &Arc<Resolver<Self>>, act: Act) {
-        match act {
-            Act::Says { name, kind, says, after } => {
+    /// A client sends a query, the upstream gets another answer and another delay for a name, time passes, or
+    /// the upstream counts as down or as up. Any three bytes are a valid act.
+    async fn play(&self, resolver: &Arc<Resolver<Self>>, [act, what, number]: [u8; 3]) {
+        let name = usize::from(act >> 3) % NAMES.len();
+        let kind = KINDS[usize::from(what) % KINDS.len()];
+        match act % 8 {
+            0 | 1 => self.asks(resolver, NAMES[name], kind, 1).await,
+            2 => self.asks(resolver, NAMES[name], kind, number).await,
+            act @ 3..=5 => {
+                // For one type, or for all.
+                let kind = (act == 3).then_some(kind);
+                let milliseconds = if number & 0x80 == 0 { 1 } else { 1000 };
                 let mut state = self.lock();
                 state.says.retain(|(own, _), _| kind.is_some() || *own != name);
-                state.says.insert((name, kind), (says, after));
+                state.says.insert((name, kind), (Says::new(what >> 3, number), milliseconds));
             }
-            Act::Passes(seconds) => sleep(Duration::from_secs(seconds)).await,
-            Act::IsDown(is_down) => self.lock().is_down = is_down,
-            Act::Asks { name, kind, switches } => self.asks(resolver, NAMES[name], kind, switches).await,
+            6 if what % 8 == 0 => self.lock().is_down = number & 1 == 1,
+            6 => sleep(Duration::from_secs(PAUSES[usize::from(number) % PAUSES.len()])).await,
+            _ => self.asks(resolver, NAMES[name], u16::from_be_bytes([what, number]), 1).await,
         }
     }
 
@@ -320,11 +297,7 @@ fn query(name: &[u8], kind: u16, switches: u8) -> Vec<u8> {
     let flags = u16::from(switches & 1) << 8 | u16::from(switches >> 1 & 1) << 4;
     let mut bytes = crate::bare_query(7, flags, &question);
     if switches & 4 != 0 {
-        bytes[11] = 1;
-        bytes.push(0);
-        for word in [OPT, 1232, 0, 0x8000, 0] {
-            bytes.extend_from_slice(&word.to_be_bytes());
-        }
+        crate::put_opt(&mut bytes, 1232, 0x8000);
     }
     bytes
 }

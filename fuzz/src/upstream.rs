@@ -2,16 +2,16 @@
 //! [`QueryMessage::check_response`].
 //!
 //! The input: a byte of switches, two bytes that change the question (the place and the value), then the
-//! message, either as bytes or as an [`Answer`] with a few changes.
+//! message, either as bytes or as an answer of `message` with a few changes.
 
-use arbitrary::{Arbitrary, Unstructured};
+use arbitrary::Unstructured;
 use podlocal_dns::wire::{self, Reading};
 use podlocal_sidecar::query::Query;
 use podlocal_sidecar::upstream::loop_detection::LoopMarker;
 use podlocal_sidecar::upstream::query_message::QueryMessage;
 use podlocal_sidecar::upstream::spoofing::Stray;
 
-use crate::message::Answer;
+use crate::message::answer;
 use crate::walk::{self, HEADER};
 use crate::{bare_query, decode, question, respell, same_question, word};
 
@@ -58,9 +58,8 @@ fn set_id_and_flags(message: &mut [u8], sent: &[u8], switches: u8) {
 /// An answer with a few changed bytes.
 pub(crate) fn built(rest: &[u8]) -> Option<Vec<u8>> {
     let mut source = Unstructured::new(rest);
-    let answer = Answer::arbitrary(&mut source).ok()?;
-    let changes = Vec::<(u16, u8)>::arbitrary(&mut source).ok()?;
-    let mut bytes = answer.bytes();
+    let mut bytes = answer(&mut source).ok()?;
+    let changes: Vec<(u16, u8)> = source.arbitrary().ok()?;
     for (place, change) in changes {
         let place = usize::from(place) % bytes.len();
         bytes[place] ^= change;

@@ -148,11 +148,6 @@ fn form(kind: u16) -> (usize, usize, usize) {
     }
 }
 
-/// Whether there are names in the data of a type.
-pub fn has_names(kind: u16) -> bool {
-    form(kind).2 > 0
-}
-
 /// The owner name of a record and its data, with the names of known types uncompressed; `None` if a name
 /// never ends.
 pub fn plain(bytes: &[u8], record: &Record) -> Option<(Vec<u8>, Vec<u8>)> {

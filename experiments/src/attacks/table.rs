@@ -1,6 +1,6 @@
 //! The results -> the printed table, and the broken promises.
 
-use podlocal_harness::table::align;
+use podlocal_harness::table::columns;
 use serde::Serialize;
 
 use super::attack::{Attack, TargetKind};
@@ -62,56 +62,35 @@ impl Outcome {
         missed
     }
 
-    fn row(&self) -> Vec<String> {
-        let Self { attack, before, during, watched, upstream, events } = self;
-        let mut verdict = [self.broken_promises(), self.missed_goals()].concat().join(", ");
-        if verdict.is_empty() {
-            verdict.push_str("holds");
-        }
-        vec![
-            attack.name(),
-            format!("{:.0}", before.rate),
-            format!("{:.0}", during.rate),
-            format!("{:.2}", during.p50),
-            format!("{:.1}", before.p99),
-            format!("{:.1}", during.p99),
-            format!("{}/{}", during.misses_failed, during.misses),
-            format!("{:.0}", before.miss_p90),
-            format!("{:.0}", during.miss_p90),
-            format!("{upstream:.0}"),
-            format!("{:.1}", watched.peak_mib),
-            watched.limit.clone(),
-            watched.restarts.to_string(),
-            watched.not_ready.to_string(),
-            events.to_string(),
-            verdict,
-        ]
+    fn verdict(&self) -> String {
+        let missed = [self.broken_promises(), self.missed_goals()].concat();
+        if missed.is_empty() { "holds".to_owned() } else { missed.join(", ") }
     }
 }
 
 /// The table, with one line per attack.
 pub fn table(outcomes: &[Outcome]) -> String {
-    let header = [
-        "attack",
-        "hits/s",
-        "attacked",
-        "p50 ms",
-        "p99",
-        "attacked",
-        "misses",
-        "p90 ms",
-        "attacked",
-        "upstream/s",
-        "peak MiB",
-        "limit",
-        "restarts",
-        "not ready",
-        "Events",
-        "verdict",
-    ];
-    let mut rows = vec![header.map(str::to_owned).to_vec()];
-    rows.extend(outcomes.iter().map(Outcome::row));
-    align(&rows)
+    columns(
+        outcomes,
+        &[
+            ("attack", &|outcome| outcome.attack.name()),
+            ("hits/s", &|outcome| format!("{:.0}", outcome.before.rate)),
+            ("attacked", &|outcome| format!("{:.0}", outcome.during.rate)),
+            ("p50 ms", &|outcome| format!("{:.2}", outcome.during.p50)),
+            ("p99", &|outcome| format!("{:.1}", outcome.before.p99)),
+            ("attacked", &|outcome| format!("{:.1}", outcome.during.p99)),
+            ("misses", &|Outcome { during, .. }| format!("{}/{}", during.misses_failed, during.misses)),
+            ("p90 ms", &|outcome| format!("{:.0}", outcome.before.miss_p90)),
+            ("attacked", &|outcome| format!("{:.0}", outcome.during.miss_p90)),
+            ("upstream/s", &|outcome| format!("{:.0}", outcome.upstream)),
+            ("peak MiB", &|outcome| format!("{:.1}", outcome.watched.peak_mib)),
+            ("limit", &|outcome| outcome.watched.limit.clone()),
+            ("restarts", &|outcome| outcome.watched.restarts.to_string()),
+            ("not ready", &|outcome| outcome.watched.not_ready.to_string()),
+            ("Events", &|outcome| outcome.events.to_string()),
+            ("verdict", &Outcome::verdict),
+        ],
+    )
 }
 
 #[cfg(test)]

@@ -4,19 +4,19 @@
 use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
+use hickory_proto::rr::RecordType;
 use podlocal_harness::cluster::load::Load;
 use podlocal_harness::cluster::{Cluster, product};
-use podlocal_harness::failure::{Failure, WithContext as _};
-use podlocal_harness::loopback::client::LookupResult;
+use podlocal_harness::failure::Failure;
+use podlocal_harness::loopback::client::{LookupResult, ask_from};
 use podlocal_harness::table::percentiles;
-use podlocal_harness::time::now;
+use podlocal_harness::time::{now, since_1970};
 use serde::Serialize;
-use tokio::net::UdpSocket;
-use tokio::time::{Instant, MissedTickBehavior, interval, sleep, timeout};
+use tokio::time::{Instant, MissedTickBehavior, interval, sleep};
 
-use super::{VICTIM, message};
-use crate::load::in_thread;
+use super::VICTIM;
 use crate::load::open::{Lookup, Open};
+use crate::load::{Names, in_thread};
 
 /// The time from the start of one hit to the start of the next: 500 per second.
 const HIT_INTERVAL: Duration = Duration::from_millis(2);
@@ -26,9 +26,6 @@ const MISS_INTERVAL: Duration = Duration::from_millis(50);
 
 /// The time from the start of one creation to the start of the next.
 const CREATION_INTERVAL: Duration = Duration::from_millis(50);
-
-/// The time-out of a hit and of a miss: that of glibc, without its second attempt.
-const ANSWER_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// The victim that is measured.
 pub enum Victim {
@@ -101,48 +98,32 @@ async fn measure_tier_client(tier: SocketAddr, length: Duration) -> Result<Victi
     })
 }
 
+/// The duration of each hit in milliseconds, and whether it got an address.
 async fn hits(tier: SocketAddr, length: Duration) -> Result<Vec<(f64, bool)>, Failure> {
-    let connecting = || format!("asking {tier} from {VICTIM}");
-    let socket = UdpSocket::bind((VICTIM, 0)).await.with_context(connecting)?;
-    socket.connect(tier).await.with_context(connecting)?;
     let (end, mut ticks, mut taken) = (Instant::now() + length, interval(HIT_INTERVAL), Vec::new());
     // After a late answer the next query follows immediately, so that one delay does not count twice.
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     while Instant::now() < end {
         ticks.tick().await;
-        taken.push(ask(&socket, "hit.victim.test", taken.len() as u16).await);
+        let seen = ask_from(VICTIM, tier, "hit.victim.test", RecordType::A).await?;
+        taken.push((seen.milliseconds(), seen.is_answered()));
     }
     Ok(taken)
 }
 
+/// Sends queries for new names. Every fourth query loses its first datagram on the way to the upstream.
 async fn misses(tier: SocketAddr, length: Duration) -> Result<Vec<Lookup>, Failure> {
     // One at the start and one at the end: no later answer could show that a last, lossy one was lost.
     let queries = (length.as_nanos() / MISS_INTERVAL.as_nanos()) as usize + 1;
-    let (load, begin) = (Open::new(vec![(VICTIM, tier)], queries, MISS_INTERVAL), now() * 1e3);
-    let query = move |number: usize| {
-        let prefix = if number % 4 == 3 { "lossy" } else { "miss" };
-        message::query(0, &format!("{prefix}-{begin:.0}-{number}.victim.test"), message::A)
+    let load = Open::new(vec![(VICTIM, tier)], queries, MISS_INTERVAL);
+    let (names, lossy) = (Names::new("miss")?, Names::new("lossy")?);
+    // No name is one of an earlier measurement: there are fewer than a hundred names in a second.
+    let first = since_1970().as_secs() as usize * 100;
+    let query = move |number| {
+        let names = if number % 4 == 3 { &lossy } else { &names };
+        names.query(first + number)
     };
     in_thread(None, move || load.run(query)).await
-}
-
-/// The duration of a query in milliseconds, and whether it got an address.
-async fn ask(socket: &UdpSocket, name: &str, id: u16) -> (f64, bool) {
-    let begin = Instant::now();
-    let query = message::query(id, name, message::A);
-    let exchange = async {
-        let mut buffer = [0; 1500];
-        socket.send(&query).await?;
-        loop {
-            let length = socket.recv(&mut buffer).await?;
-            let response = buffer.get(..length).unwrap_or_default();
-            if message::id(response) == Some(id) {
-                return Ok::<_, std::io::Error>(message::rcode(response) == Some(0));
-            }
-        }
-    };
-    let succeeded = matches!(timeout(ANSWER_TIMEOUT, exchange).await, Ok(Ok(true)));
-    (begin.elapsed().as_secs_f64() * 1e3, succeeded)
 }
 
 async fn measure_pod_creations(cluster: &Cluster, length: Duration) -> Result<VictimStats, Failure> {

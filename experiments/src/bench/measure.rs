@@ -67,11 +67,10 @@ pub(super) fn udp(stage: &Stage, subject: &Subject) -> Values {
 pub(super) fn dnsperf(stage: &Stage, subject: &Subject) -> Values {
     let Some(program) = find("dnsperf") else { return Ok(vec![None, None]) };
     let (running, _) = stage.start_hot(subject)?;
-    let (hot, directory) =
-        (Names::new(HOT)?, tempfile::tempdir().with_context(|| "making a directory".to_owned())?);
+    let (hot, directory) = (Names::new(HOT)?, tempfile::tempdir().with_context("making a directory")?);
     let names: String = (0..HOT_NAMES).map(|number| hot.name(number) + " A\n").collect();
     let file = directory.path().join("names");
-    fs::write(&file, names).with_context(|| "writing names for dnsperf".to_owned())?;
+    fs::write(&file, names).with_context("writing names for dnsperf")?;
     let mut command = Command::new(program);
     let seconds = stage.turn.as_secs_f64().ceil().to_string();
     let port = running.address.port().to_string();
@@ -79,7 +78,7 @@ pub(super) fn dnsperf(stage: &Stage, subject: &Subject) -> Values {
     command.args(flags.split(' '));
     command.arg(&file).stdin(Stdio::null()).stderr(Stdio::null());
     let turn = timed(&running, || {
-        let output = command.output().with_context(|| "running dnsperf".to_owned())?;
+        let output = command.output().with_context("running dnsperf")?;
         let text = String::from_utf8_lossy(&output.stdout);
         let per_second = figure(&text, "Queries per second:");
         let per_second = per_second.ok_or_else(|| Failure::new(format!("dnsperf has no figure: {text}")))?;

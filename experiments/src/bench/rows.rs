@@ -29,8 +29,6 @@ pub struct Line {
     pub is_ratio: bool,
     /// The goal for the sidecar.
     pub goal: Option<Goal>,
-    /// The title of its bar chart, if it has one.
-    pub chart: Option<&'static str>,
 }
 
 /// A goal for the sidecar.
@@ -52,9 +50,9 @@ pub const ROWS: [Row; 9] = [
         "udp",
         measure::udp,
         &[
-            measured("hot UDP, answers a second", 0).charted("Hot answers a second over UDP"),
+            measured("hot UDP, answers a second", 0),
             of_echo("  ratio to the echo", Goal::AtLeast(0.95)),
-            measured("  CPU for one, us", 2).charted("CPU for a hot answer over UDP, in microseconds"),
+            measured("  CPU for one, us", 2),
             of_echo("  ratio to the echo", Goal::AtMost(1.15)),
             measured("  its core busy, %", 0),
             measured("  load generator busy, %", 0),
@@ -76,7 +74,7 @@ pub const ROWS: [Row; 9] = [
         measure::latency,
         &[
             measured("at 2,000 a second: p50, us", 0),
-            measured("  p99, us", 0).charted("p99 of answers at 2,000 a second, in microseconds"),
+            measured("  p99, us", 0),
             measured("  p99.9, us", 0),
             measured("  CPU for one, us", 2),
             measured("  without an answer", 0),
@@ -87,9 +85,7 @@ pub const ROWS: [Row; 9] = [
         "tcp",
         measure::tcp,
         &[
-            measured("hot TCP, answers a second", 0)
-                .promised(Goal::AbovePeers)
-                .charted("Hot answers a second over TCP"),
+            measured("hot TCP, answers a second", 0).promised(Goal::AbovePeers),
             measured("  CPU for one, us", 2),
             measured("  load generator busy, %", 0),
         ],
@@ -98,9 +94,7 @@ pub const ROWS: [Row; 9] = [
         "cold",
         measure::cold,
         &[
-            measured("misses a second", 0)
-                .promised(Goal::AbovePeers)
-                .charted("Misses a second, with an immediate upstream"),
+            measured("misses a second", 0).promised(Goal::AbovePeers),
             measured("  CPU for one, us", 2).promised(Goal::BelowPeers),
             measured("  without an answer", 0),
         ],
@@ -110,9 +104,7 @@ pub const ROWS: [Row; 9] = [
         measure::memory,
         &[
             measured("memory idle, MiB", 1).promised(Goal::AtMost(3.0)),
-            measured("  with 10,000 names", 1)
-                .promised(Goal::AtMost(6.0))
-                .charted("Memory with 10,000 names, in MiB"),
+            measured("  with 10,000 names", 1).promised(Goal::AtMost(6.0)),
             measured("  after a million", 1),
         ],
     )
@@ -121,16 +113,14 @@ pub const ROWS: [Row; 9] = [
     Row::new(
         "start",
         measure::start,
-        &[measured("start to first answer, ms", 1)
-            .promised(Goal::AtMost(5.0))
-            .charted("From the start to the first answer, in milliseconds")],
+        &[measured("start to first answer, ms", 1).promised(Goal::AtMost(5.0))],
     ),
     Row::new(
         "size",
         measure::size,
         &[
             measured("static program, MiB", 2).promised(Goal::AtMost(4.0)),
-            measured("  with its libraries", 2).charted("Program and its libraries, in MiB"),
+            measured("  with its libraries", 2),
         ],
     )
     .once(),
@@ -155,19 +145,15 @@ impl Row {
 }
 
 const fn measured(what: &'static str, decimals: usize) -> Line {
-    Line { what, decimals, is_ratio: false, goal: None, chart: None }
+    Line { what, decimals, is_ratio: false, goal: None }
 }
 
 const fn of_echo(what: &'static str, goal: Goal) -> Line {
-    Line { what, decimals: 2, is_ratio: true, goal: Some(goal), chart: None }
+    Line { what, decimals: 2, is_ratio: true, goal: Some(goal) }
 }
 
 impl Line {
     const fn promised(self, goal: Goal) -> Self {
         Self { goal: Some(goal), ..self }
-    }
-
-    const fn charted(self, title: &'static str) -> Self {
-        Self { chart: Some(title), ..self }
     }
 }

@@ -21,9 +21,6 @@ pub const SIDECAR: &str = "sidecar";
 /// The name of the echo, the upper limit, among the subjects.
 pub const ECHO: &str = "echo";
 
-/// The upper limit with datagrams in batches; measured on request only.
-pub const ECHO_IN_BATCHES: &str = "echo-batches";
-
 /// A program that answers queries.
 #[derive(Debug, Clone)]
 pub struct Subject {
@@ -43,22 +40,15 @@ enum Kind {
 impl Subject {
     /// The names of all subjects.
     pub fn names() -> impl Iterator<Item = &'static str> {
-        [SIDECAR, ECHO, ECHO_IN_BATCHES].into_iter().chain(PEERS.iter().map(|peer| peer.name))
+        [SIDECAR, ECHO].into_iter().chain(PEERS.iter().map(|peer| peer.name))
     }
 
-    /// The subjects with these names, or by default all except [`ECHO_IN_BATCHES`]; and the peers that are
-    /// not installed. `ours` is the program that contains the echo.
+    /// The subjects with these names, by default all; and the peers that are not installed. `ours` is the
+    /// program that contains the echo.
     pub fn choose(names: &[String], sidecar: &Path, ours: &Path) -> (Vec<Self>, Vec<Peer>) {
-        let is_chosen = |name: &str| match names {
-            [] => name != ECHO_IN_BATCHES,
-            names => names.iter().any(|one| one == name),
-        };
+        let is_chosen = |name: &str| names.is_empty() || names.iter().any(|one| one == name);
         let of = |name, program: &Path, kind| Self { name, program: program.to_owned(), kind };
-        let mut subjects = vec![
-            of(SIDECAR, sidecar, Kind::Sidecar),
-            of(ECHO, ours, Kind::Echo),
-            of(ECHO_IN_BATCHES, ours, Kind::Echo),
-        ];
+        let mut subjects = vec![of(SIDECAR, sidecar, Kind::Sidecar), of(ECHO, ours, Kind::Echo)];
         let mut missing = Vec::new();
         for peer in PEERS {
             match peer.installed() {
@@ -86,7 +76,7 @@ impl Subject {
         let (at, to) = (address.to_string(), upstream.to_string());
         match self.kind {
             Kind::Sidecar => command.args(["--listen", &at, "--admin-port", "0", "--upstream", &to]),
-            Kind::Echo => command.args([self.name, &at]),
+            Kind::Echo => command.args(["--echo", &at]),
             Kind::Peer(peer) => command.args(peer.prepare(address, upstream, directory)?),
         };
         command.env_clear().current_dir(directory).stdin(Stdio::null());

@@ -1,15 +1,14 @@
 //! Measures the effect of a hostile neighbour; see `podlocal_experiments::attacks`.
 
 use std::env;
-use std::fs;
 use std::net::Ipv4Addr;
-use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::{Parser, ValueEnum as _};
 use podlocal_experiments::attacks::attack::Attack;
 use podlocal_experiments::attacks::table::{Outcome, table};
 use podlocal_experiments::attacks::{self, Options, send};
+use podlocal_experiments::program::{JsonFlag, exit_code};
 use podlocal_harness::cluster::NODE_EXEC_VARIABLE;
 use podlocal_harness::failure::{Failure, WithContext as _};
 use serde_json::json;
@@ -28,15 +27,10 @@ const ON_NODE: &str = "PODLOCAL_ATTACKS_ON_NODE";
 /// goals that depend on time are only printed.
 #[derive(Debug, Parser)]
 struct Arguments {
-    /// The attacks to run; default: all.
-    #[arg(value_enum)]
-    attacks: Vec<Attack>,
-    /// Duration of each attack in seconds; the victim is measured for the same time before it.
-    #[arg(long, value_name = "NUMBER", default_value_t = 6, value_parser = clap::value_parser!(u16).range(1..=600))]
-    seconds: u16,
-    /// Write the results as JSON to a file, or with `-` to standard output instead of the table.
-    #[arg(long, value_name = "FILE|-")]
-    json: Option<PathBuf>,
+    #[command(flatten)]
+    options: Options,
+    #[command(flatten)]
+    json: JsonFlag,
     /// Run only the attacker, against these addresses.
     #[arg(long, hide = true, num_args = 2.., value_names = ["ATTACK", "ADDRESS"])]
     attacker: Vec<String>,
@@ -46,27 +40,24 @@ struct Arguments {
 async fn main() -> ExitCode {
     let arguments = Arguments::parse();
     let result = if !arguments.attacker.is_empty() {
-        run_attacker(&arguments.attacker).await.map(|()| ExitCode::SUCCESS)
+        run_attacker(&arguments.attacker).await.map(|()| true)
     } else if env::var_os(ON_NODE).is_none() {
         on_node().await
     } else {
         run(&arguments).await
     };
-    result.unwrap_or_else(|failure| {
-        eprintln!("attacks: {failure}");
-        ExitCode::FAILURE
-    })
+    exit_code("attacks", result)
 }
 
 async fn run_attacker(words: &[String]) -> Result<(), Failure> {
     let (attack, addresses) = words.split_first().map_or(("", words), |(first, rest)| (first.as_str(), rest));
     let attack = Attack::from_str(attack, false).map_err(Failure::new)?;
     let addresses: Result<Vec<Ipv4Addr>, _> = addresses.iter().map(|word| word.parse()).collect();
-    send::attack(attack, &addresses.with_context(|| "reading the addresses of the targets".to_owned())?).await
+    send::attack(attack, &addresses.with_context("reading the addresses of the targets")?).await
 }
 
 /// Runs this program with the same arguments on the node.
-async fn on_node() -> Result<ExitCode, Failure> {
+async fn on_node() -> Result<bool, Failure> {
     let words = env::var(NODE_EXEC_VARIABLE).ok().filter(|words| !words.trim().is_empty());
     let words = words.ok_or_else(|| {
         Failure::new(format!(
@@ -74,29 +65,18 @@ async fn on_node() -> Result<ExitCode, Failure> {
         ))
     })?;
     let mut words = words.split_whitespace();
-    let program = env::current_exe().with_context(|| "finding this program".to_owned())?;
+    let program = env::current_exe().with_context("finding this program")?;
     let mut command = Command::new(words.next().unwrap_or_default());
     command.args(words).arg(program).args(env::args_os().skip(1)).env(ON_NODE, "1");
-    let status = command.status().await.with_context(|| "running this program on the node".to_owned())?;
-    Ok(if status.success() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    let status = command.status().await.with_context("running this program on the node")?;
+    Ok(status.success())
 }
 
-async fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
-    let all = Attack::value_variants().to_vec();
-    let attacks = if arguments.attacks.is_empty() { all } else { arguments.attacks.clone() };
+async fn run(arguments: &Arguments) -> Result<bool, Failure> {
     let mut outcomes = Vec::new();
-    let result = attacks::run(&Options { attacks, seconds: arguments.seconds }, &mut outcomes).await;
+    let result = attacks::run(&arguments.options, &mut outcomes).await;
     // After a failure, the results so far are printed as well.
-    let figures = format!("{:#}\n", json!({ "outcomes": outcomes }));
-    match arguments.json.as_deref() {
-        Some(file) if file == Path::new("-") => print!("{figures}"),
-        Some(file) => {
-            print!("{}", table(&outcomes));
-            fs::write(file, figures).with_context(|| format!("writing {}", file.display()))?;
-        }
-        None => print!("{}", table(&outcomes)),
-    }
+    arguments.json.write(&json!({ "outcomes": outcomes }), &table(&outcomes))?;
     result?;
-    let holds = outcomes.iter().all(|outcome: &Outcome| outcome.broken_promises().is_empty());
-    Ok(if holds { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    Ok(outcomes.iter().all(|outcome: &Outcome| outcome.broken_promises().is_empty()))
 }

@@ -27,40 +27,15 @@ struct Arguments {
     /// each sidecar asks each question once. Without sidecars there are more than twice as many queries.
     #[arg(long, value_name = "SECONDS,..", value_delimiter = ',', default_values_t = [1.0, 4.0, 8.0], value_parser = parse_seconds)]
     work: Vec<f64>,
-    /// Capacities of cluster DNS as CPU limits in millicores, instead of seconds of work.
-    #[arg(long, value_name = "NUMBER,..", value_delimiter = ',', conflicts_with = "work", value_parser = clap::value_parser!(u32).range(1..))]
-    millicores: Vec<u32>,
     /// Cluster DNS answers waiting queries in random order, not in the order of arrival.
     #[arg(long)]
     any_order: bool,
-    /// Datagrams that the socket of cluster DNS holds while the CPU limit throttles it; more are lost.
-    #[arg(long, value_name = "NUMBER", default_value_t = Capacity::CORE_DNS.buffer)]
-    queue: usize,
     /// Share of datagrams that are lost on the network, in each direction.
     #[arg(long, value_name = "SHARE", default_value = "0", value_parser = cluster_dns::Capacity::parse_loss)]
     loss: f64,
-    /// Pods per node; with `--tier-replicas 0` they share the node's process of the shared tier.
-    #[arg(long, value_name = "NUMBER", default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..))]
-    pods_per_node: u32,
-    /// Processes of the shared tier behind one Service; 0: one process on each node, for the pods of that
-    /// node.
-    #[arg(long, value_name = "NUMBER", default_value_t = 2)]
-    tier_replicas: usize,
-    /// Cores of each process of the shared tier.
-    #[arg(long, value_name = "NUMBER", default_value_t = 2, value_parser = clap::value_parser!(u32).range(1..))]
-    tier_cores: u32,
-    /// Answers per second of each of these cores.
-    #[arg(long, value_name = "NUMBER", default_value = "200000", value_parser = cluster_dns::Capacity::parse_rate)]
-    tier_rate: f64,
-    /// Datagrams that can wait for each of these cores; more are lost.
-    #[arg(long, value_name = "NUMBER", default_value_t = 540)]
-    tier_queue: usize,
-    /// Milliseconds over which the first queries of the pods are spread.
-    #[arg(long, value_name = "MILLISECONDS", default_value_t = 50)]
-    spread: u64,
-    /// Seed for the lost datagrams and other random decisions.
-    #[arg(long, value_name = "NUMBER", default_value_t = 1)]
-    seed: u64,
+    /// Processes of the shared tier behind one Service.
+    #[arg(long, value_name = "NUMBER", default_value_t = 2, value_parser = clap::value_parser!(u16).range(1..))]
+    tier_replicas: u16,
     #[command(flatten)]
     json: JsonFlag,
     #[command(flatten)]
@@ -79,61 +54,26 @@ fn parse_seconds(text: &str) -> Result<f64, String> {
 }
 
 fn run(arguments: &Arguments) -> Result<(), Failure> {
-    let limits = limits(arguments);
-    let bar = ProgressBar::new((limits.len() * arguments.pods.len() * Arm::ALL.len()) as u64);
+    let Arguments { pods, work, any_order, loss, tier_replicas, json, plot } = arguments;
+    let bar = ProgressBar::new((work.len() * pods.len() * Arm::ALL.len()) as u64);
     let mut rows = Vec::new();
-    for (limit, capacity) in limits {
-        for pods in &arguments.pods {
+    for seconds in work {
+        for &pods in pods {
+            let capacity =
+                Capacity::that_answers(pods * questions(Arm::Sidecars), Duration::from_secs_f64(*seconds));
             for arm in Arm::ALL {
-                let gang = gang(arguments, arm, *pods, capacity(*pods));
-                rows.push(Row { arm, pods: gang.pods, cluster_dns: limit.clone(), outcome: simulate(&gang) });
+                let cluster_dns = Capacity { is_fifo: !any_order, ..capacity };
+                let gang = Gang::new(arm, pods as usize, cluster_dns);
+                let gang = Gang { tier_replicas: usize::from(*tier_replicas), loss: *loss, ..gang };
+                let cluster_dns = format!("{seconds} s of work");
+                rows.push(Row { arm, pods: gang.pods, cluster_dns, outcome: simulate(&gang) });
                 bar.inc(1);
             }
         }
     }
     bar.finish_and_clear();
-    arguments.json.write(&rows, &table(&rows))?;
-    let order = if arguments.any_order { "any order" } else { "order of arrival" };
-    let title = format!(
-        "Simulated gangs; cluster DNS answers in {order}, {} % loss; {} pods on a node",
-        arguments.loss * 100.0,
-        arguments.pods_per_node
-    );
-    arguments.plot.write(&page(title, &rows), "gang-simulation")
-}
-
-/// The capacity of cluster DNS, by the size of the gang.
-type OfPods = Box<dyn Fn(u32) -> Capacity>;
-
-/// The capacities of cluster DNS, each with its name.
-fn limits(arguments: &Arguments) -> Vec<(String, OfPods)> {
-    let by_work = |seconds: f64| -> OfPods {
-        let time = Duration::from_secs_f64(seconds);
-        Box::new(move |pods| Capacity::that_answers(pods * questions(Arm::Sidecars), time))
-    };
-    let by_limit = |millicores| -> OfPods { Box::new(move |_| Capacity::with_limit(millicores)) };
-    if arguments.millicores.is_empty() {
-        let work = arguments.work.iter();
-        return work.map(|seconds| (format!("{seconds} s of work"), by_work(*seconds))).collect();
-    }
-    arguments.millicores.iter().map(|number| (format!("{number}m"), by_limit(*number))).collect()
-}
-
-fn gang(arguments: &Arguments, arm: Arm, pods: u32, capacity: Capacity) -> Gang {
-    let (cores, queue) = (arguments.tier_cores, arguments.tier_queue);
-    let cluster_dns = Capacity { buffer: arguments.queue, is_fifo: !arguments.any_order, ..capacity };
-    Gang {
-        pods_per_node: arguments.pods_per_node as usize,
-        spread: Duration::from_millis(arguments.spread),
-        tier: Capacity {
-            cores,
-            work: Duration::from_secs_f64(1.0 / arguments.tier_rate),
-            buffer: queue * cores as usize,
-            ..Capacity::TIER
-        },
-        tier_replicas: arguments.tier_replicas,
-        loss: arguments.loss,
-        seed: arguments.seed,
-        ..Gang::new(arm, pods as usize, cluster_dns)
-    }
+    json.write(&rows, &table(&rows))?;
+    let order = if *any_order { "any order" } else { "order of arrival" };
+    let title = format!("Simulated gangs; cluster DNS answers in {order}, {} % loss", loss * 100.0);
+    plot.write(&page(title, &rows), "gang-simulation")
 }

@@ -3,16 +3,10 @@
 use std::process::ExitCode;
 
 use clap::Parser;
+use podlocal_experiments::program::exit_code;
 use podlocal_experiments::promises::{Arguments, run};
 
 #[tokio::main]
 async fn main() -> ExitCode {
-    match run(Arguments::parse()).await {
-        Ok(true) => ExitCode::SUCCESS,
-        Ok(false) => ExitCode::FAILURE,
-        Err(failure) => {
-            eprintln!("promises: {failure}");
-            ExitCode::FAILURE
-        }
-    }
+    exit_code("promises", run(Arguments::parse()).await)
 }

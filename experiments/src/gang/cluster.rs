@@ -26,7 +26,6 @@ use podlocal_harness::cluster::namespace::Namespace;
 use podlocal_harness::cluster::{Cluster, context, product};
 
 use self::figures::Figures;
-use self::start::Pace;
 use super::arm::Arm;
 use super::law;
 use crate::program::until_signal;
@@ -130,7 +129,6 @@ impl ArmRunner<'_> {
         if self.options.arms.iter().any(|arm| arm.is_injected()) {
             product::install(&self.cluster).await?;
         }
-        let mut pace = Pace::default();
         // The arms run in turn, because the other load of the machine changes over time.
         for run in 1..=self.options.runs {
             if self.options.runs > 1 {
@@ -140,7 +138,7 @@ impl ArmRunner<'_> {
                 for arm in &self.options.arms {
                     let limit = Some(limit.as_str()).filter(|limit| *limit != NO_LIMIT);
                     let name = format!("{} at {}", arm.name(), limit.unwrap_or("no limit"));
-                    let of_arm = self.run_arm(*arm, limit, &mut pace).await.with_context(|| name)?;
+                    let of_arm = self.run_arm(*arm, limit).await.with_context(|| name)?;
                     figures.push(of_arm);
                 }
             }

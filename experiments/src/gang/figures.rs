@@ -42,9 +42,6 @@ pub struct Figures {
     pub answered: usize,
     /// Lookups with another result.
     pub failed: usize,
-    /// The time from the creation of each pod to the start of its application, in seconds, ascending. A few
-    /// pods are started at a time.
-    pub creation_seconds: Vec<f64>,
     /// The activity of cluster DNS over time, from the first start signal.
     #[serde(serialize_with = "steps_as_json")]
     pub steps: Vec<Step>,
@@ -88,11 +85,8 @@ impl Figures {
         (self.queries_udp, self.queries_tcp) = (counts.over(Transport::Udp), counts.over(Transport::Tcp));
         self.asked = counts.by_question();
         (self.dropped, self.lost, self.steps) = (counts.dropped, counts.lost, counts.steps);
-        for ascending in
-            [&mut self.started_seconds, &mut self.lookup_milliseconds, &mut self.creation_seconds]
-        {
-            ascending.sort_by(f64::total_cmp);
-        }
+        self.started_seconds.sort_by(f64::total_cmp);
+        self.lookup_milliseconds.sort_by(f64::total_cmp);
     }
 }
 

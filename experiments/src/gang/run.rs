@@ -2,13 +2,12 @@
 
 use std::fs::OpenOptions;
 use std::path::Path;
-use std::sync::Arc;
 
-use futures_util::stream::{FuturesUnordered, StreamExt as _, TryStreamExt as _};
+use futures_util::stream::{FuturesUnordered, StreamExt as _, TryStreamExt as _, iter};
 use nix::sys::stat::Mode;
 use nix::unistd::mkfifo;
 use podlocal_harness::time::now;
-use tokio::sync::Semaphore;
+use serde_json::Value;
 
 use super::arm::Arm;
 use super::figures::Figures;
@@ -65,7 +64,6 @@ pub async fn run(arm: Arm, experiment: &Experiment) -> Result<Figures, Failure> 
         mkfifo(&barrier, Mode::from_bits_truncate(0o666))
             .with_context(|| format!("making {}", barrier.display()))?;
         let gang = start_all(&cluster, arm, experiment, &barrier).await?;
-        figures.creation_seconds.extend(gang.iter().map(|member| member.creation_seconds));
         report("looking up");
         if let (None, Some(capacity)) = (first_start, experiment.capacity) {
             cluster.dns.set_capacity(capacity);
@@ -92,81 +90,57 @@ pub async fn run(arm: Arm, experiment: &Experiment) -> Result<Figures, Failure> 
 
 impl Figures {
     /// Waits until every application has ended, or until one has failed, which fails the gang.
-    async fn watch(&mut self, application: &str, gang: &[Member], start: f64) -> bool {
-        let end = |member: usize| async move { (member, gang[member].running.wait_until_finished().await) };
-        let mut ends: FuturesUnordered<_> = (0..gang.len()).map(end).collect();
-        let mut is_counted = vec![false; gang.len()];
-        let mut has_failed = false;
-        while let Some((member, end)) = ends.next().await {
-            is_counted[member] = true;
+    async fn watch(&mut self, application: &str, gang: &[Running], start: f64) -> bool {
+        let mut ends: FuturesUnordered<_> = gang.iter().map(Running::wait_until_finished).collect();
+        let mut failure = None;
+        while let Some(end) = ends.next().await {
             let container = end.as_ref().ok().and_then(|status| status.container(application));
-            self.add(&container.map(|it| Lookup::read_all(&it.output)).unwrap_or_default());
-            let description = match &end {
+            failure = match &end {
                 Ok(status) if status.exit(application).is_some_and(|exit| exit.success()) => {
                     let at = container.and_then(|it| it.exit).map_or(start, |(_, at)| at);
                     self.started_seconds.push(at - start);
                     continue;
                 }
-                Ok(status) => status.describe(),
-                Err(failure) => failure.to_string(),
+                Ok(status) => Some(status.describe()),
+                Err(failure) => Some(failure.to_string()),
             };
-            self.failed_pods += 1;
-            self.first_failure.get_or_insert(description);
-            has_failed = true;
             break;
         }
         drop(ends);
-        // The other pods are stopped early; their finished lookups count.
-        for (member, _) in gang.iter().zip(is_counted).filter(|(_, is_counted)| !is_counted) {
-            let status = member.running.status();
+        // After a failure the other pods are stopped early; their finished lookups count.
+        for pod in gang {
+            let status = pod.status();
             let output = status.container(application).map_or("", |container| container.output.as_str());
             self.add(&Lookup::read_all(output));
         }
-        !has_failed
+        let Some(failure) = failure else { return true };
+        self.failed_pods += 1;
+        self.first_failure.get_or_insert(failure);
+        false
     }
 }
 
-/// A pod whose application waits at the barrier.
-struct Member {
-    running: Running,
-    creation_seconds: f64,
-}
-
+/// Starts all pods, until their applications wait at the barrier.
 async fn start_all(
     cluster: &Cluster,
     arm: Arm,
     experiment: &Experiment,
     barrier: &Path,
-) -> Result<Vec<Member>, Failure> {
+) -> Result<Vec<Running>, Failure> {
     let cores = std::thread::available_parallelism().map_or(2, usize::from);
-    let starts = Arc::new(Semaphore::new(cores * STARTS_PER_CORE));
-    let start = |index| {
-        let starts = Arc::clone(&starts);
-        async move {
-            let _permit = starts.acquire_owned().await.with_context(|| "waiting for a turn".to_owned())?;
-            start(cluster, &experiment.job, arm.pod(experiment.job.pod(index)), barrier).await
-        }
-    };
-    let starting: FuturesUnordered<_> = (0..experiment.pods).map(start).collect();
+    let start = |index| start(cluster, &experiment.job, arm.pod(experiment.job.pod(index)), barrier);
+    let starting = iter(0..experiment.pods).map(start).buffer_unordered(cores * STARTS_PER_CORE);
     starting.try_collect().await
 }
 
-async fn start(
-    cluster: &Cluster,
-    job: &Job,
-    pod: serde_json::Value,
-    barrier: &Path,
-) -> Result<Member, Failure> {
-    let created = now();
+async fn start(cluster: &Cluster, job: &Job, pod: Value, barrier: &Path) -> Result<Running, Failure> {
     let mut spec = cluster.admit(pod, job.namespace()).await?;
     spec.environment.insert(BARRIER_VARIABLE.to_owned(), barrier.display().to_string());
     let running = cluster.run(spec)?;
-    let application = job.application();
     let is_waiting = |status: &Status| {
-        let container = status.container(application);
+        let container = status.container(job.application());
         container.is_some_and(|container| container.error.contains(WAITING) || container.exit.is_some())
     };
-    let status = running.wait_for("the application at the barrier", is_waiting).await?;
-    let started_at = status.container(application).map_or(created, |container| container.started_at);
-    Ok(Member { running, creation_seconds: started_at - created })
+    running.wait_for("the application at the barrier", is_waiting).await?;
+    Ok(running)
 }

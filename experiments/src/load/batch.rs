@@ -31,8 +31,7 @@ pub(crate) fn connected(source: Ipv4Addr, server: SocketAddr) -> Result<UdpSocke
 
 /// Enables arrival times of datagrams, which the kernel records.
 pub(crate) fn note_arrivals(socket: &UdpSocket) -> Result<(), Failure> {
-    setsockopt(socket, sockopt::ReceiveTimestampns, &true)
-        .with_context(|| "asking for times of arrival".to_owned())
+    setsockopt(socket, sockopt::ReceiveTimestampns, &true).with_context("asking for times of arrival")
 }
 
 /// Sends queries as separate datagrams. Those of one length pass the kernel as one unit and arrive one by one

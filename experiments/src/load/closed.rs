@@ -249,8 +249,7 @@ fn first_frame(bytes: &[u8]) -> Option<(&[u8], usize)> {
 
 /// The user and system time of this thread, in seconds.
 fn thread_time() -> Result<f64, Failure> {
-    let usage =
-        getrusage(UsageWho::RUSAGE_THREAD).with_context(|| "reading this thread's time".to_owned())?;
+    let usage = getrusage(UsageWho::RUSAGE_THREAD).with_context("reading this thread's time")?;
     let micros = usage.user_time().num_microseconds() + usage.system_time().num_microseconds();
     Ok(micros as f64 / 1e6)
 }
@@ -260,28 +259,6 @@ mod tests {
     use super::*;
     use crate::load::Names;
     use podlocal_harness::loopback::upstream::Upstream;
-
-    #[test]
-    fn a_list_ends_or_begins_again() {
-        let queries = vec![vec![0; 40]; 10];
-        let (mut once, mut endless) = (List::new(&queries, false), List::new(&queries, true));
-        for list in [&mut once, &mut endless] {
-            assert_eq!(list.upcoming(8).len(), 8);
-            list.advance(8);
-            assert_eq!(list.upcoming(8).len(), 2);
-            list.advance(2);
-        }
-        assert!(once.is_over() && once.upcoming(8).is_empty());
-        assert!(!endless.is_over() && endless.upcoming(8).len() == 8);
-    }
-
-    #[test]
-    fn a_frame_is_taken_when_all_of_it_has_come() {
-        let bytes = [framed(b"first"), framed(b"second")].concat();
-        assert_eq!(first_frame(&bytes), Some((&b"first"[..], 7)));
-        assert_eq!(first_frame(&bytes[7..]), Some((&b"second"[..], 8)));
-        assert!((0..7).all(|length| first_frame(&bytes[..length]).is_none()));
-    }
 
     #[tokio::test(flavor = "multi_thread")]
     async fn answers_and_refusals_are_counted_apart() -> Result<(), Failure> {

@@ -78,7 +78,7 @@ impl Open {
                     lookups.push(Lookup { socket, sent_at: since_1970(), seen });
                 }
                 // A query that cannot be sent counts as unanswered.
-                send(&sockets[socket], &queries).with_context(|| "sending".to_owned())?;
+                send(&sockets[socket], &queries).with_context("sending")?;
                 number += queries.len();
             }
             if number == self.queries {
@@ -116,7 +116,7 @@ impl Answers {
     fn receive(&mut self, sockets: &[UdpSocket], lookups: &[Lookup]) -> Result<(), Failure> {
         for socket in sockets {
             loop {
-                let answers = self.receiver.receive(socket).with_context(|| "receiving".to_owned())?;
+                let answers = self.receiver.receive(socket).with_context("receiving")?;
                 let is_last = answers.len() < BATCH;
                 for (answer, came_at) in answers {
                     let Some(index) = index_of(answer, lookups.len()) else { continue };

@@ -63,7 +63,7 @@ pub(super) async fn of_jobs(setup: &Setup, rate: Option<f64>, most_p99: f64) -> 
 
 /// Sends reviews of a Job's pod to the webhook and measures.
 pub async fn measure(program: &Path, load: Load) -> Result<Figures, Failure> {
-    let folder = tempfile::tempdir().with_context(|| "making a folder".to_owned())?;
+    let folder = tempfile::tempdir().with_context("making a folder")?;
     let webhook = Webhook::start_alone(program, folder.path()).await?;
     let job = Job::read(DEFAULT_MANIFEST)?;
     let body =

@@ -4,7 +4,7 @@
 use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use hickory_proto::op::ResponseCode;
@@ -18,29 +18,31 @@ use podlocal_harness::failure::{Failure, WithContext};
 use podlocal_harness::loopback::client::ask;
 use podlocal_harness::loopback::hostile;
 use podlocal_harness::loopback::proxy::Proxy;
-use podlocal_harness::loopback::upstream::Upstream;
+use podlocal_harness::loopback::upstream::{Behaviour, Upstream};
 use podlocal_harness::programs::target_directory;
 
-/// The duration of each [`UpstreamState`].
+/// The duration of each of [`UPSTREAM_STATES`].
 const STATE_DURATION: Duration = Duration::from_secs(15);
+
+/// The TTL of the upstream's answers, in seconds.
+const TTL: u32 = 30;
 
 /// The number of hot names.
 const HOT: u64 = 50;
 
-/// The state of the upstream.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum UpstreamState {
-    Fine,
-    Lossy,
-    Slow,
-    Silent,
-    Gone,
-}
+/// What the upstream does in turn; `None`: its port is closed. Each fault is followed by a time without faults.
+const UPSTREAM_STATES: [Option<fn(&mut Behaviour)>; 8] = [
+    FINE,
+    Some(|behaviour| behaviour.loss = [160, 160]),
+    FINE,
+    Some(|behaviour| behaviour.delay = Duration::from_millis(200)),
+    FINE,
+    Some(|behaviour| behaviour.is_silent = true),
+    FINE,
+    None,
+];
 
-use UpstreamState::{Fine, Gone, Lossy, Silent, Slow};
-
-/// The sequence of states; each fault is followed by a state without faults.
-const UPSTREAM_STATES: [UpstreamState; 8] = [Fine, Lossy, Fine, Slow, Fine, Silent, Fine, Gone];
+const FINE: Option<fn(&mut Behaviour)> = Some(|_| ());
 
 /// The state of the sidecar at one moment, and the results of its clients since the previous sample.
 #[derive(Debug, Clone, Copy, Serialize)]
@@ -66,14 +68,13 @@ struct Counters {
     silent: AtomicU64,
     /// The number of new names so far.
     cold: AtomicU64,
-    is_over: AtomicBool,
 }
 
 /// Loads a sidecar, and writes every sample and their plot to cargo's target directory.
 pub(super) async fn measure(setup: &Setup) -> Measured {
     let samples = run(&setup.programs.sidecar, setup.soak, setup.seed).await?;
     let file = target_directory()?.join("soak.json");
-    let text = serde_json::to_string(&samples).with_context(|| "writing the samples".to_owned())?;
+    let text = serde_json::to_string(&samples).with_context("writing the samples")?;
     std::fs::write(&file, text).with_context(|| format!("writing {}", file.display()))?;
     let plot = file.with_extension("svg");
     std::fs::write(&plot, page(&samples).svg()?).with_context(|| format!("writing {}", plot.display()))?;
@@ -95,23 +96,22 @@ pub(super) async fn measure(setup: &Setup) -> Measured {
 /// Loads a sidecar for a time, and returns a sample for each second.
 pub async fn run(program: &Path, duration: Duration, seed: u64) -> Result<Vec<Sample>, Failure> {
     let mut upstream = Upstream::start(seed).await?;
-    upstream.change(|behaviour| behaviour.ttl = 30);
+    upstream.change(|behaviour| behaviour.ttl = TTL);
     let proxy = Proxy::start(program, upstream.address, &[]).await?;
     let counters = Arc::new(Counters::default());
     let mut load = JoinSet::new();
     for worker in 0..16 {
         load.spawn(look_up(proxy.dns, worker, Arc::clone(&counters)));
     }
-    load.spawn(send_hostile_traffic(proxy.dns, Arc::clone(&counters)));
+    load.spawn(send_hostile_traffic(proxy.dns));
 
-    let (start, mut samples, mut state) = (Instant::now(), Vec::new(), Fine);
+    let (start, mut samples, mut state) = (Instant::now(), Vec::new(), 0);
     let mut beat = interval(Duration::from_secs(1));
     while start.elapsed() < duration {
         beat.tick().await;
-        let spell = start.elapsed().as_secs() / STATE_DURATION.as_secs();
-        let next = UPSTREAM_STATES[usize::try_from(spell).unwrap_or_default() % UPSTREAM_STATES.len()];
+        let next = (start.elapsed().as_secs() / STATE_DURATION.as_secs()) as usize % UPSTREAM_STATES.len();
         if next != state {
-            change(&mut upstream, state, next).await?;
+            change(&mut upstream, [state, next]).await?;
             state = next;
         }
         let [mebibytes, _] = proxy.memory()?;
@@ -125,8 +125,7 @@ pub async fn run(program: &Path, duration: Duration, seed: u64) -> Result<Vec<Sa
             silent: take(&counters.silent),
         });
     }
-    counters.is_over.store(true, Ordering::Relaxed);
-    while load.join_next().await.is_some() {}
+    load.shutdown().await;
     let panics = proxy.metric("podlocal_dns_panics_total", &[]).await?;
     if panics > 0 {
         return Err(Failure::new(format!("the sidecar had {panics} panics")));
@@ -134,17 +133,16 @@ pub async fn run(program: &Path, duration: Duration, seed: u64) -> Result<Vec<Sa
     Ok(samples)
 }
 
-async fn change(upstream: &mut Upstream, before: UpstreamState, next: UpstreamState) -> Result<(), Failure> {
-    if before == Gone {
+async fn change(upstream: &mut Upstream, [before, next]: [usize; 2]) -> Result<(), Failure> {
+    if UPSTREAM_STATES[before].is_none() {
         upstream.open().await?;
     }
-    upstream.change(|behaviour| {
-        behaviour.loss = if next == Lossy { [160, 160] } else { [0, 0] };
-        behaviour.delay = Duration::from_millis(if next == Slow { 200 } else { 0 });
-        behaviour.is_silent = next == Silent;
-    });
-    if next == Gone {
-        upstream.close().await;
+    match UPSTREAM_STATES[next] {
+        Some(fault) => upstream.change(|behaviour| {
+            *behaviour = Behaviour { ttl: TTL, ..Behaviour::default() };
+            fault(behaviour);
+        }),
+        None => upstream.close().await,
     }
     Ok(())
 }
@@ -153,7 +151,7 @@ async fn change(upstream: &mut Upstream, before: UpstreamState, next: UpstreamSt
 async fn look_up(dns: SocketAddr, worker: u64, counters: Arc<Counters>) {
     let mut beat = steady(Duration::from_millis(20));
     let mut number = worker;
-    while !counters.is_over.load(Ordering::Relaxed) {
+    loop {
         beat.tick().await;
         number += 1;
         let name = match number % 3 {
@@ -178,12 +176,10 @@ fn steady(period: Duration) -> Interval {
 }
 
 /// Sends hostile packets and opens hostile connections.
-async fn send_hostile_traffic(dns: SocketAddr, counters: Arc<Counters>) {
+async fn send_hostile_traffic(dns: SocketAddr) {
     let mut beat = steady(Duration::from_millis(500));
-    let mut number = 0;
-    while !counters.is_over.load(Ordering::Relaxed) {
+    for number in 1.. {
         beat.tick().await;
-        number += 1;
         // The effect on the sidecar appears in the samples.
         let _ = hostile::flood(dns, 20).await;
         tokio::time::timeout(Duration::from_secs(2), hostile::connect(dns, number)).await.ok();

@@ -4,7 +4,6 @@ use std::time::Duration;
 
 use super::Arm;
 use super::server::Capacity;
-use super::stub::Stub;
 
 /// A simulated gang.
 #[derive(Debug, Clone, Copy)]
@@ -13,15 +12,13 @@ pub struct Gang {
     pub arm: Arm,
     /// The number of pods.
     pub pods: usize,
-    /// The number of pods on a node; with a tier on each node, they share its replica.
-    pub pods_per_node: usize,
     /// The time over which the first queries of the pods are spread.
     pub spread: Duration,
     /// The capacity of cluster DNS.
     pub cluster_dns: Capacity,
     /// The capacity of each replica of the shared tier, in the arm with a tier.
     pub tier: Capacity,
-    /// The number of replicas; 0: one on each node, for the pods of that node.
+    /// The number of replicas.
     pub tier_replicas: usize,
     /// The share of datagrams that are lost on the network, in each direction.
     pub loss: f64,
@@ -35,7 +32,6 @@ impl Gang {
         Self {
             arm,
             pods,
-            pods_per_node: 20,
             spread: Duration::from_millis(50),
             cluster_dns,
             tier: Capacity::TIER,
@@ -51,12 +47,8 @@ impl Gang {
 pub struct Outcome {
     /// Queries that arrived at cluster DNS, including those that its socket dropped.
     pub queries: u64,
-    /// Retransmissions to cluster DNS by proxies, including probes.
-    pub again: u64,
     /// Datagrams that its socket dropped.
     pub dropped: u64,
-    /// Queries that arrived at the shared tier.
-    pub tier_queries: u64,
     /// Lookups that failed.
     pub failed: u64,
     /// The duration of each lookup, in seconds, ascending; infinite for a failed one.
@@ -66,13 +58,12 @@ pub struct Outcome {
 }
 
 impl Outcome {
-    /// Records a pod that has finished its lookups.
-    pub(super) fn record(&mut self, stub: &Stub, elapsed: Duration) {
-        let seconds =
-            |elapsed: Duration, failed: bool| if failed { f64::INFINITY } else { elapsed.as_secs_f64() };
-        self.failed += stub.lookups.iter().filter(|(_, failed)| *failed).count() as u64;
-        self.lookup_seconds.extend(stub.lookups.iter().map(|(elapsed, failed)| seconds(*elapsed, *failed)));
-        self.pod_seconds.push(seconds(elapsed, stub.lookups.iter().any(|(_, failed)| *failed)));
+    /// Records a pod that has finished its lookups: the duration of each, and whether it failed.
+    pub(super) fn record(&mut self, lookups: &[(Duration, bool)], elapsed: Duration) {
+        let seconds = |elapsed: Duration, failed| if failed { f64::INFINITY } else { elapsed.as_secs_f64() };
+        self.failed += lookups.iter().filter(|(_, failed)| *failed).count() as u64;
+        self.lookup_seconds.extend(lookups.iter().map(|(elapsed, failed)| seconds(*elapsed, *failed)));
+        self.pod_seconds.push(seconds(elapsed, lookups.iter().any(|(_, failed)| *failed)));
     }
 
     /// Sorts the durations, after all pods have finished.

@@ -89,7 +89,7 @@ const LEAST_USABLE: Duration = Duration::from_micros(50);
 
 /// One server and the queries that wait there.
 #[derive(Debug)]
-pub(super) struct Server {
+pub(super) struct Server<Query> {
     capacity: Capacity,
     start: Instant,
     /// The period in which it last worked, and the CPU time that is left in it.
@@ -99,14 +99,14 @@ pub(super) struct Server {
     pause: [Instant; 2],
     /// Whether it is working, or waits for the end of the pause.
     is_busy: bool,
-    under_way: Option<usize>,
+    under_way: Option<Query>,
     /// Queries that are read and not yet answered, each with its cost in multiples of a query over UDP.
-    waiting: VecDeque<(usize, u32)>,
+    waiting: VecDeque<(Query, u32)>,
     /// Queries in the socket.
-    unread: VecDeque<(usize, u32)>,
+    unread: VecDeque<(Query, u32)>,
 }
 
-impl Server {
+impl<Query> Server<Query> {
     pub(super) fn new(capacity: Capacity, start: Instant) -> Self {
         let (waiting, unread) = (VecDeque::new(), VecDeque::new());
         let (left, pause) = (capacity.usable(), [start; 2]);
@@ -114,7 +114,7 @@ impl Server {
     }
 
     /// A query arrives. Returns `false` when the datagram is dropped.
-    pub(super) fn arrive(&mut self, query: usize, is_tcp: bool, now: Instant) -> bool {
+    pub(super) fn arrive(&mut self, query: Query, is_tcp: bool, now: Instant) -> bool {
         let weight = if is_tcp { TCP_WEIGHT } else { 1 };
         if self.capacity.reads_ahead && !self.is_paused(now) {
             self.read();
@@ -146,7 +146,7 @@ impl Server {
     }
 
     /// Ends the work or the pause. Returns the answered query.
-    pub(super) fn end(&mut self) -> Option<usize> {
+    pub(super) fn end(&mut self) -> Option<Query> {
         self.is_busy = false;
         self.under_way.take()
     }
@@ -193,7 +193,7 @@ mod tests {
     };
 
     /// The time of each answer, in milliseconds.
-    fn answered(server: &mut Server, start: Instant) -> Vec<(usize, u128)> {
+    fn answered(server: &mut Server<usize>, start: Instant) -> Vec<(usize, u128)> {
         let (mut random, mut now, mut answered) = (fastrand::Rng::with_seed(1), start, Vec::new());
         while let Some(at) = server.begin(now, &mut random) {
             now = at;

@@ -53,15 +53,3 @@ impl Arm {
         pod
     }
 }
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn only_the_arm_with_an_empty_container_has_one() {
-        let containers =
-            Arm::ALL.map(|arm| arm.pod("node")["spec"]["initContainers"][0]["restartPolicy"].clone());
-        assert_eq!(containers, [json!(null), json!("Always"), json!(null), json!(null)]);
-    }
-}

@@ -35,21 +35,6 @@ pub(super) struct Round {
     pub(super) idle_cores: f64,
 }
 
-impl Round {
-    /// A summary in one line.
-    pub(super) fn summary(&self) -> String {
-        let processes =
-            self.process_ms.map_or_else(String::new, |ms| format!(" ({ms:.0} of the node's processes)"));
-        format!(
-            "{}: {:.0} ms and {:.0} ms of CPU{processes} per pod; before, the node used {:.2} cores",
-            self.arm.name(),
-            self.node_ms,
-            self.cpu_ms,
-            self.idle_cores
-        )
-    }
-}
-
 /// Creates the pods at the same time, measures until all are ready, and deletes them.
 pub(super) async fn run(arm: Arm, namespace: &Namespace, node: &str, pods: usize) -> Result<Round, Failure> {
     // The kubelet's statistics are up to 15 s old: idle time between two of them, then the start, then idle

@@ -3,13 +3,17 @@
 use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4};
 use std::time::Duration;
 
+use hickory_proto::op::MessageType;
+use hickory_proto::rr::rdata::A;
+use hickory_proto::rr::{RData, Record, RecordType};
 use podlocal_harness::failure::{Failure, WithContext as _};
+use podlocal_harness::loopback::client::question;
 use socket2::{Domain, Protocol, Socket, Type};
 use tokio::net::UdpSocket;
 use tokio::time::interval;
 
-use super::super::{UPSTREAM, message};
-use super::source;
+use super::super::UPSTREAM;
+use super::{query, source};
 
 /// The number of groups per second in which datagrams are sent.
 const GROUPS: u64 = 100;
@@ -22,8 +26,8 @@ pub(super) async fn query_names(target: Ipv4Addr, zone: &str) -> Result<(), Fail
     let mut ticks = interval(Duration::from_millis(10));
     for number in 0_u64.. {
         ticks.tick().await;
-        let query =
-            message::query(number as u16, &format!("n{number}-{}.{zone}", std::process::id()), message::A);
+        let mut query = query(&format!("n{number}-{}.{zone}", std::process::id()), RecordType::A)?;
+        query[..2].copy_from_slice(&(number as u16).to_be_bytes());
         // After a refusal the next query has another name.
         let _ = socket.send(&query).await;
     }
@@ -33,14 +37,15 @@ pub(super) async fn query_names(target: Ipv4Addr, zone: &str) -> Result<(), Fail
 /// 5,000 queries per second, each from another address; every tenth query is for a new name.
 pub(super) async fn forged_sources(target: Ipv4Addr) -> Result<(), Failure> {
     let target = SocketAddrV4::new(target, 53);
+    let hit = query("hit.large.test", RecordType::TXT)?;
     forge(5_000, |number| {
         let [_, a, b, c] = (number as u32).wrapping_mul(2_654_435_761).to_be_bytes();
         let source = SocketAddrV4::new(Ipv4Addr::new(10, 128 | a, b, c), 1024 | number as u16);
         let query = match number % 10 {
-            0 => message::query(1, &format!("f{number}.victim.test"), message::A),
-            _ => message::query(1, "hit.large.test", 16),
+            0 => query(&format!("f{number}.victim.test"), RecordType::A)?,
+            _ => hit.clone(),
         };
-        (source, target, query)
+        Ok((source, target, query))
     })
     .await
 }
@@ -49,14 +54,20 @@ pub(super) async fn forged_sources(target: Ipv4Addr) -> Result<(), Failure> {
 /// all ids.
 pub(super) async fn forged_answers(target: Ipv4Addr) -> Result<(), Failure> {
     let upstream = SocketAddrV4::new(UPSTREAM, 53);
+    let mut answer = question("forged.silent.test", RecordType::A)?;
+    answer.metadata.message_type = MessageType::Response;
+    let data = RData::A(A(Ipv4Addr::new(203, 0, 113, 1)));
+    answer.answers =
+        answer.queries.iter().map(|of| Record::from_rdata(of.name().clone(), 3600, data.clone())).collect();
+    let answer = answer.to_vec().with_context("forging an answer")?;
     tokio::try_join!(
         query_names(target, "silent.test"),
         forge(20_000, |number| {
             let random = (number as u32).wrapping_mul(2_654_435_761);
             let (port, id) = ((random >> 16) as u16, random as u16);
-            let query = message::query(id, "forged.silent.test", message::A);
-            let response = message::address(&query).unwrap_or_default();
-            (upstream, SocketAddrV4::new(*SocketAddrV4::new(target, 0).ip(), port | 0x8000), response)
+            let mut answer = answer.clone();
+            answer[..2].copy_from_slice(&id.to_be_bytes());
+            Ok((upstream, SocketAddrV4::new(target, port | 0x8000), answer))
         })
     )
     .map(drop)
@@ -66,17 +77,17 @@ pub(super) async fn forged_answers(target: Ipv4Addr) -> Result<(), Failure> {
 /// contents of the n-th datagram.
 async fn forge(
     rate: u64,
-    datagram: impl Fn(u64) -> (SocketAddrV4, SocketAddrV4, Vec<u8>),
+    datagram: impl Fn(u64) -> Result<(SocketAddrV4, SocketAddrV4, Vec<u8>), Failure>,
 ) -> Result<(), Failure> {
     // IPPROTO_RAW, raw(7): the caller supplies the IP header, and the kernel fills in lengths and checksum.
     let socket = Socket::new(Domain::IPV4, Type::RAW, Some(Protocol::from(255)));
-    let socket = socket.with_context(|| "opening a raw socket".to_owned())?;
+    let socket = socket.with_context("opening a raw socket")?;
     let mut ticks = interval(Duration::from_millis(1000 / GROUPS));
     let mut number = 0;
     loop {
         ticks.tick().await;
         for _ in 0..rate / GROUPS {
-            let (from, to, contents) = datagram(number);
+            let (from, to, contents) = datagram(number)?;
             let packet = packet(from, to, &contents);
             socket
                 .send_to(&packet, &SocketAddr::from(to).into())

@@ -18,7 +18,6 @@ use tokio::net::TcpStream;
 use tokio::task::JoinSet;
 use tokio::time::{interval, sleep};
 use tokio_rustls::TlsConnector;
-use tokio_rustls::client::TlsStream;
 
 use super::{ATTACKER, WEBHOOK_PORT};
 
@@ -30,47 +29,28 @@ const SIZES: [usize; 4] = [(4 << 20) - 1, (3 << 20) - 1, 2 << 20, 1400 << 10];
 
 /// Sends bodies that consist of the smallest JSON objects.
 pub(super) async fn large_bodies(targets: &[Ipv4Addr]) -> Result<(), Failure> {
-    let bodies = SIZES.map(|size| {
+    let requests = SIZES.map(|size| {
         let (head, tail) = (
             r#"{"apiVersion":"admission.k8s.io/v1","kind":"AdmissionReview","request":{"uid":"1","object":["#,
             "{}]}}",
         );
-        [head, &"{},".repeat((size - head.len() - tail.len()) / 3), tail].concat()
+        request(&[head, &"{},".repeat((size - head.len() - tail.len()) / 3), tail].concat())
     });
-    send_in_turn(targets, bodies.to_vec()).await
+    send_in_turn(targets, requests.map(Arc::from).to_vec(), 10).await
 }
 
 /// Sends a Pod of 1 MB that has 349,000 variables without a name.
 pub(super) async fn many_elements(targets: &[Ipv4Addr]) -> Result<(), Failure> {
     let mut review = review("elements", &json!({}));
     review["request"]["object"]["spec"]["containers"][0]["env"] = json!(vec![json!({}); 349_000]);
-    send_in_turn(targets, vec![review.to_string(); 4]).await
+    send_in_turn(targets, vec![request(&review.to_string()).into(); 4], 10).await
 }
 
 /// Sends requests whose last byte is missing.
 pub(super) async fn unfinished(targets: &[Ipv4Addr]) -> Result<(), Failure> {
-    let connector = connector().await?;
-    let mut requests = JoinSet::new();
-    for number in 0..100 {
-        let (connector, target) = (connector.clone(), targets[number % targets.len()]);
-        requests.spawn(async move {
-            loop {
-                // Waits until the server closes the connection.
-                let _ = unfinished_request(&connector, target).await;
-                sleep(Duration::from_millis(50)).await;
-            }
-        });
-    }
-    requests.join_all().await;
-    Ok(())
-}
-
-async fn unfinished_request(connector: &TlsConnector, target: Ipv4Addr) -> io::Result<()> {
-    let mut stream = connect(connector, target).await?;
     let mut request = request(&" ".repeat(2 << 20));
     request.pop();
-    stream.write_all(&request).await?;
-    stream.read_to_end(&mut Vec::new()).await.map(drop)
+    send_in_turn(targets, vec![request.into(); 100], 50).await
 }
 
 /// Sends 50 reviews per second of pods in `kube-system`, each with another owner and with an invalid
@@ -82,9 +62,9 @@ pub(super) async fn forged(targets: &[Ipv4Addr]) -> Result<(), Failure> {
         ticks.tick().await;
         let mistake =
             json!({ "podlocal-dns.io/ndots": ATTACKER, (format!("podlocal-dns.io/{ATTACKER}")): "x" });
-        let body = review(&format!("{ATTACKER}-{number}"), &mistake).to_string();
+        let request = request(&review(&format!("{ATTACKER}-{number}"), &mistake).to_string());
         let (connector, target) = (connector.clone(), targets[number % targets.len()]);
-        tokio::spawn(async move { exchange(&connector, target, &body).await });
+        tokio::spawn(async move { exchange(&connector, target, &request).await });
     }
     Ok(())
 }
@@ -103,16 +83,16 @@ fn review(name: &str, annotations: &serde_json::Value) -> serde_json::Value {
     })
 }
 
-/// Sends each body on a separate connection, in an endless loop.
-async fn send_in_turn(targets: &[Ipv4Addr], bodies: Vec<String>) -> Result<(), Failure> {
+/// Sends each request on a separate connection, again and again after a pause in milliseconds.
+async fn send_in_turn(targets: &[Ipv4Addr], requests: Vec<Arc<[u8]>>, pause: u64) -> Result<(), Failure> {
     let connector = connector().await?;
     let mut senders = JoinSet::new();
-    for (number, body) in bodies.into_iter().enumerate() {
+    for (number, request) in requests.into_iter().enumerate() {
         let (connector, target) = (connector.clone(), targets[number % targets.len()]);
         senders.spawn(async move {
             loop {
-                let _ = exchange(&connector, target, &body).await;
-                sleep(Duration::from_millis(10)).await;
+                let _ = exchange(&connector, target, &request).await;
+                sleep(Duration::from_millis(pause)).await;
             }
         });
     }
@@ -120,10 +100,13 @@ async fn send_in_turn(targets: &[Ipv4Addr], bodies: Vec<String>) -> Result<(), F
     Ok(())
 }
 
-async fn exchange(connector: &TlsConnector, target: Ipv4Addr, body: &str) -> io::Result<()> {
-    let mut stream = connect(connector, target).await?;
-    stream.write_all(&request(body)).await?;
-    // The server closes the connection after the response (`Connection: close`).
+/// Sends a request, and waits until the server closes the connection: after the response (`Connection: close`),
+/// or because the request is not complete.
+async fn exchange(connector: &TlsConnector, target: Ipv4Addr, request: &[u8]) -> io::Result<()> {
+    let name = ServerName::try_from(NAME).map_err(io::Error::other)?;
+    let stream = TcpStream::connect((target, WEBHOOK_PORT)).await?;
+    let mut stream = connector.connect(name, stream).await?;
+    stream.write_all(request).await?;
     stream.read_to_end(&mut Vec::new()).await.map(drop)
 }
 
@@ -135,17 +118,12 @@ fn request(body: &str) -> Vec<u8> {
     [head.as_bytes(), body.as_bytes()].concat()
 }
 
-async fn connect(connector: &TlsConnector, target: Ipv4Addr) -> io::Result<TlsStream<TcpStream>> {
-    let name = ServerName::try_from(NAME).map_err(io::Error::other)?;
-    connector.connect(name, TcpStream::connect((target, WEBHOOK_PORT)).await?).await
-}
-
 /// Trusts the CA in the webhook configuration, which every client can read.
 async fn connector() -> Result<TlsConnector, Failure> {
     let cluster = Cluster::connect().await?;
     let configuration = cluster.get(&product::configurations(&cluster), product::WEBHOOK).await?;
     let bundle = configuration["webhooks"][0]["clientConfig"]["caBundle"].as_str().unwrap_or_default();
-    let reading = || "reading the CA of the webhook".to_owned();
+    let reading = "reading the CA of the webhook";
     let mut roots = RootCertStore::empty();
     for certificate in CertificateDer::pem_slice_iter(&BASE64.decode(bundle).with_context(reading)?) {
         roots.add(certificate.with_context(reading)?).with_context(reading)?;

@@ -6,18 +6,16 @@ use std::time::Duration;
 
 use futures_util::stream::{StreamExt as _, TryStreamExt as _, iter};
 use podlocal_harness::cluster::client::{Libc, Lookup, SLEEP, pod};
-use podlocal_harness::cluster::metrics::SIDECAR_PORT;
 use podlocal_harness::cluster::namespace::Namespace;
 use podlocal_harness::cluster::{eventually, name_of, product};
-use podlocal_harness::metrics::{Sample, samples};
 use podlocal_harness::time::now;
 use podlocal_settings::names::{INJECT_ENABLED, INJECT_LABEL};
 use serde_json::json;
-use tokio::time::{Instant, sleep};
+use tokio::time::sleep;
 
 use super::super::arm::Arm;
-use super::figures::{Figures, QUIET};
-use super::start::{Pace, late, sleep_until};
+use super::figures::Figures;
+use super::start::{common_start, late, sleep_until};
 use super::{ArmRunner, Options, job, node_local};
 use podlocal_harness::failure::Failure;
 
@@ -31,17 +29,15 @@ const RUN: f64 = 150.0;
 /// The maximum number of reads of CoreDNS's counter while it grows, one every two seconds.
 const SETTLE: usize = 30;
 
-/// The number of logs and metrics that are read in parallel, because two cores also run the pods.
+/// Queries per second above which other programs put load on CoreDNS; the components of a cluster send fewer.
+const QUIET: f64 = 1.0;
+
+/// The number of logs that are read in parallel, because two cores also run the pods.
 const READERS: usize = 4;
 
 impl ArmRunner<'_> {
     /// Runs an arm, and repeats it while its pods are not ready at the common start.
-    pub(super) async fn run_arm(
-        &self,
-        arm: Arm,
-        limit: Option<&str>,
-        pace: &mut Pace,
-    ) -> Result<Figures, Failure> {
+    pub(super) async fn run_arm(&self, arm: Arm, limit: Option<&str>) -> Result<Figures, Failure> {
         let progress = |what: &str| {
             eprintln!("gang: {}, CoreDNS with {}: {what}", arm.name(), limit.unwrap_or("no limit"));
         };
@@ -62,16 +58,14 @@ impl ArmRunner<'_> {
             }
             progress("restarting CoreDNS");
             self.coredns.restart(limit).await?;
-            let result = self.start(arm, limit, &namespace, pace, &progress).await;
+            let result = self.start(arm, limit, &namespace, late_starts, &progress).await;
             if let Err(failure) = result {
                 return Err(Failure::new(format!("{failure}\n{}", namespace.describe().await)));
             }
             self.remove_namespace().await?;
-            if let Some(mut figures) = result? {
-                figures.late_starts = late_starts;
+            if let Some(figures) = result? {
                 return Ok(figures);
             }
-            pace.slow_down();
         }
         Err(Failure::new(format!(
             "not all pods were running in time in any of {STARTS} starts: is the node busy with other work?"
@@ -84,7 +78,7 @@ impl ArmRunner<'_> {
         arm: Arm,
         limit: Option<&str>,
         namespace: &Namespace,
-        pace: &Pace,
+        late_starts: u32,
         progress: &impl Fn(&str),
     ) -> Result<Option<Figures>, Failure> {
         let Options { pods: count, ref names, ref missing, .. } = *self.options;
@@ -93,9 +87,8 @@ impl ArmRunner<'_> {
             _ => None,
         };
         let before = (self.queries().await?, self.coredns.restarts().await?);
-        let counting = Instant::now();
         let names = [&names[..], missing].concat();
-        let start = pace.start(now(), count);
+        let start = common_start(now(), count, late_starts);
         progress(&format!("creating {count} pods, lookups in {:.0} s", start - now()));
         let job = job::job(arm, count, start, &names, &namespace.name, cache.as_deref());
         namespace.apply(job).await?;
@@ -108,7 +101,7 @@ impl ArmRunner<'_> {
         let others = self.others(start - 1.0).await?;
         if others > QUIET {
             progress(&format!(
-                "CoreDNS receives {others:.1} other queries per second; they are subtracted, but slow it down"
+                "CoreDNS receives {others:.1} other queries per second, which are counted as well"
             ));
         }
         sleep_until(start).await;
@@ -119,14 +112,11 @@ impl ArmRunner<'_> {
             return Ok(None);
         }
         let mut figures = Figures::of(arm, limit, start, names.len(), missing, &pods);
-        if arm.is_injected() {
-            figures.sidecars = sidecars(namespace).await?;
-        }
+        figures.late_starts = late_starts;
         progress("counting the queries");
         let queries = self.settled_queries(others).await?;
-        figures.queries_of_others_per_second = others;
         figures.coredns_restarts = self.coredns.restarts().await? - before.1;
-        figures.count(before.0, queries, counting.elapsed());
+        figures.queries = if figures.coredns_restarts > 0 { queries } else { queries - before.0 };
         progress(&format!(
             "{} of {} lookups failed, {} queries, {} restarts of CoreDNS",
             figures.failed, figures.lookups, figures.queries, figures.coredns_restarts
@@ -217,20 +207,4 @@ async fn lookups(namespace: &Namespace, names: usize, deadline: f64) -> Result<V
         }
     }
     Ok(lookups.into_values().collect())
-}
-
-/// The sums of the counters about upstreams over all sidecars.
-async fn sidecars(namespace: &Namespace) -> Result<BTreeMap<String, f64>, Failure> {
-    let pods = namespace.pods(&format!("app={}", job::NAME)).await?;
-    let read =
-        |pod: String| async move { namespace.cluster.scrape(&namespace.name, &pod, SIDECAR_PORT).await };
-    let names = pods.iter().map(|pod| name_of(pod).to_owned());
-    let texts: Vec<String> = iter(names).map(read).buffer_unordered(READERS).try_collect().await?;
-    let mut sums = BTreeMap::new();
-    for Sample { series, name, value, .. } in texts.iter().flat_map(|page| samples(page)) {
-        if name.starts_with("podlocal_dns_upstream_") && name.ends_with("_total") {
-            *sums.entry(series.to_owned()).or_default() += value;
-        }
-    }
-    Ok(sums)
 }

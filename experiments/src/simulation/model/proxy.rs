@@ -1,16 +1,19 @@
-//! The clients of cluster DNS: a pod's resolver, a sidecar, or a replica of the shared tier. Sidecars and tier
-//! do what the sidecar's `upstream/race.rs` does, with the same policy.
+//! A sidecar, or a replica of the shared tier. Both do what the sidecar's `upstream/race.rs` and
+//! `upstream/probe.rs` do, with the same policy.
 
-use std::collections::HashMap;
-use std::mem::take;
+use std::cell::{Cell, RefCell};
+use std::collections::{HashMap, VecDeque};
+use std::rc::Rc;
 use std::time::{Duration, Instant};
 
-use podlocal_dns::upstream::guard::{FIRST_PAUSE, Guard};
-use podlocal_dns::upstream::liveness::Liveness;
-use podlocal_dns::upstream::{self, Policy, Reason, Setup, Target, Transmission, Transport};
+use podlocal_dns::upstream::guard::{FIRST_PAUSE, Guard, GuardAction, PROBE_TIMEOUT};
+use podlocal_dns::upstream::liveness::{Finding, Liveness};
+use podlocal_dns::upstream::{Exchange, Policy, Recovery, Setup, Target, Transmission, Transport};
 use podlocal_settings::value::UpstreamTransport;
+use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
+use tokio::sync::{oneshot, watch};
 
-use super::{Event, Model, Origin, Query};
+use super::{Message, Model};
 use crate::simulation::Arm;
 use crate::simulation::plan::Question;
 
@@ -20,243 +23,229 @@ const FAILURE_MEMORY: Duration = Duration::from_secs(2);
 /// The number of transmissions of one exchange whose answers are accepted.
 const LISTENING: usize = 6;
 
+/// The number of probes at a time.
+const PROBES: usize = 5;
+
 /// One process.
-#[derive(Debug)]
 pub(super) struct Proxy {
-    /// `None`: each query is sent once.
-    pub(super) policy: Option<Box<Policy>>,
-    /// Whether answers are cached and queries in flight are coalesced.
-    is_cache: bool,
-    pub(super) liveness: Liveness,
-    /// The check of the tier in flight: its start, and the number of its answered queries.
-    pub(super) check: Option<(Instant, usize)>,
+    /// Whether queries are retransmitted by the policy; otherwise each is sent once.
+    has_policy: bool,
+    /// Its first server is the tier, if it has one.
+    policy: RefCell<Policy>,
+    liveness: RefCell<Liveness>,
+    is_probing: Cell<bool>,
+    recovery: watch::Sender<Option<Recovery>>,
     /// Cached answers (`true`) and failures, with their expiry.
-    known: HashMap<Question, (Instant, bool)>,
-    /// Exchanges in flight, in their order.
-    flights: Vec<usize>,
-}
-
-/// An exchange of a proxy for a question.
-#[derive(Debug)]
-pub(super) struct Exchange {
-    pub(super) proxy: usize,
-    question: Question,
-    waiters: Vec<Waiter>,
-    /// Its state in the policy of the proxy.
-    asking: Option<upstream::Exchange>,
-    pub(super) guard: Option<Guard>,
-    /// The transmissions whose answers are accepted.
-    listening: Vec<usize>,
-    /// The number of the current timer; older timers are ignored.
-    wakes: u32,
-    is_done: bool,
-}
-
-/// The recipient of an answer.
-#[derive(Debug, Clone, Copy)]
-pub(super) enum Waiter {
-    /// A resolver: the pod, its socket, and the index of the question in its step.
-    Stub { pod: usize, socket: u32, index: usize },
-    /// A sidecar that has sent this query to the tier.
-    Query(usize),
+    known: RefCell<HashMap<Question, (Instant, bool)>>,
+    /// The questions in flight, each with the queries that have joined it.
+    flights: RefCell<HashMap<Question, Vec<oneshot::Sender<bool>>>>,
 }
 
 impl Proxy {
-    /// The proxy of a pod of the arm, or of a replica of its tier. Its first server is the tier, if it has one.
     pub(super) fn new(arm: Arm, has_tier: bool) -> Self {
         let tier = usize::from(has_tier);
         let setup = Setup { servers: tier + 1, tier, backup: 0, transport: UpstreamTransport::Auto };
-        let has_policy = matches!(arm, Arm::Sidecars | Arm::Tier);
         Self {
-            policy: has_policy.then(|| Box::new(Policy::new(setup))),
-            is_cache: arm.has_sidecars(),
-            liveness: Liveness::new(tier),
-            check: None,
-            known: HashMap::new(),
-            flights: Vec::new(),
+            has_policy: arm != Arm::Once,
+            policy: RefCell::new(Policy::new(setup)),
+            liveness: RefCell::new(Liveness::new(tier)),
+            is_probing: Cell::new(false),
+            recovery: watch::channel(None).0,
+            known: RefCell::default(),
+            flights: RefCell::default(),
         }
     }
 
-    /// Whether it answers SERVFAIL: a tier whose cluster DNS is silent.
+    /// Whether it answers probes with SERVFAIL: a tier whose cluster DNS is silent.
     pub(super) fn is_dead(&self, now: Instant) -> bool {
-        self.policy.as_ref().is_some_and(|policy| policy.condition(now).is_dead)
+        self.policy.borrow().condition(now).is_dead
+    }
+
+    /// Answers a question from the cache, or with the answer of a server. Returns `false` for SERVFAIL.
+    pub(super) async fn resolve(self: Rc<Self>, model: &Rc<Model>, question: Question) -> Option<bool> {
+        let known = self.known.borrow().get(&question).copied();
+        if let Some((_, is_good)) = known.filter(|(until, _)| *until > model.time.now()) {
+            return Some(is_good);
+        }
+        let (waiter, answer) = oneshot::channel();
+        let is_joined = self.flights.borrow_mut().get_mut(&question).map(|flight| flight.push(waiter));
+        if is_joined.is_some() {
+            return answer.await.ok();
+        }
+        self.flights.borrow_mut().insert(question, Vec::new());
+        let is_good = if self.has_policy {
+            self.exchange(model, question).await
+        } else {
+            model.query(0, Message::Question(question), false).await?
+        };
+        let life = if is_good { question.ttl() } else { FAILURE_MEMORY };
+        self.known.borrow_mut().insert(question, (model.time.now() + life, is_good));
+        let waiters = self.flights.borrow_mut().remove(&question).unwrap_or_default();
+        for waiter in waiters {
+            let _ = waiter.send(is_good);
+        }
+        Some(is_good)
+    }
+
+    async fn exchange(self: &Rc<Self>, model: &Rc<Model>, question: Question) -> bool {
+        let now = model.time.now();
+        if let Some(server) = self.policy.borrow_mut().take_due_trial(now) {
+            self.liveness.borrow_mut().request_probe(server, now);
+        }
+        self.probe(model);
+        let mut recoveries = self.recovery.subscribe();
+        let (sender, mut answers) = unbounded_channel();
+        let (exchange, first) = self.policy.borrow_mut().begin_exchange(None, now, model.chance());
+        let in_flight = VecDeque::new();
+        let mut race =
+            Race { proxy: self, model, question, exchange, guard: None, in_flight, answers: sender };
+        race.transmit(Some(first));
+        loop {
+            let now = tokio::select! {
+                biased;
+                Some((attempt, is_good)) = answers.recv() => {
+                    if let Some(is_good) = race.on_answer(attempt, is_good) {
+                        return is_good;
+                    }
+                    continue;
+                }
+                Ok(()) = recoveries.changed() => {
+                    if let Some(recovery) = *recoveries.borrow_and_update() {
+                        race.exchange.note_recovery(recovery, model.time.now());
+                    }
+                    continue;
+                }
+                () = model.time.sleep_until(race.wakes_at()) => model.time.now(),
+            };
+            if now >= self.policy.borrow().deadline(&race.exchange) || race.on_wakeup() {
+                return false;
+            }
+        }
+    }
+
+    /// Probes the tier if that was requested, and no probe is in flight.
+    fn probe(self: &Rc<Self>, model: &Rc<Model>) {
+        let began = model.time.now();
+        if self.is_probing.get() || self.liveness.borrow_mut().begin_probe(began).is_none() {
+            return;
+        }
+        self.is_probing.set(true);
+        let (answered, mut answers) = unbounded_channel();
+        for _ in 0..PROBES {
+            let (server, network) = (model.tier_server(), Rc::clone(model));
+            let answer = async move { network.query(server, Message::Probe, false).await };
+            model.send_result(answer, answered.clone(), |is_good| is_good);
+        }
+        let (proxy, network) = (Rc::clone(self), Rc::clone(model));
+        model.time.spawn(async move {
+            let mut count = 0;
+            while count < PROBES {
+                tokio::select! {
+                    biased;
+                    Some(is_good) = answers.recv() => count += usize::from(is_good),
+                    () = network.time.sleep_until(began + PROBE_TIMEOUT) => break,
+                }
+            }
+            drop(answered);
+            let finding = Finding::of(count, PROBES);
+            proxy.liveness.borrow_mut().end_probe(0, finding);
+            proxy.policy.borrow_mut().record_probe(0, finding, began, network.time.now());
+            proxy.is_probing.set(false);
+            proxy.probe(&network);
+        });
     }
 }
 
-impl Model {
-    /// A proxy receives a query.
-    pub(super) fn ask(&mut self, proxy: usize, question: Question, waiter: Waiter) {
-        let (now, state) = (self.now, &self.proxies[proxy]);
-        if let Some(&(_, is_good)) = state.known.get(&question).filter(|(until, _)| *until > now) {
-            return self.answer(waiter, is_good);
-        }
-        let mut flights = state.flights.iter().copied().filter(|_| state.is_cache);
-        if let Some(flight) = flights.find(|flight| self.exchanges[*flight].question == question) {
-            return self.exchanges[flight].waiters.push(waiter);
-        }
-        let (chance, exchange) = (self.random.u16(..), self.exchanges.len());
-        let state = &mut self.proxies[proxy];
-        state.flights.push(exchange);
-        let target = Target { server: 0, transport: Transport::Udp };
-        let (mut asking, mut first) = (None, Transmission { target, reason: Reason::First });
-        if let Some(policy) = &mut state.policy {
-            if let Some(server) = policy.take_due_trial(now) {
-                state.liveness.request_probe(server, now);
-            }
-            let (exchange, transmission) = policy.begin_exchange(None, now, chance);
-            (asking, first) = (Some(exchange), transmission);
-        }
-        self.exchanges.push(Exchange {
-            proxy,
-            question,
-            waiters: vec![waiter],
-            asking,
-            guard: None,
-            listening: Vec::new(),
-            wakes: 0,
-            is_done: false,
-        });
-        self.begin_check(proxy);
-        self.transmit(exchange, first);
-        self.sleep(exchange);
-    }
+/// An exchange with the servers for one question.
+struct Race<'a> {
+    proxy: &'a Rc<Proxy>,
+    model: &'a Rc<Model>,
+    question: Question,
+    exchange: Exchange,
+    guard: Option<Guard>,
+    /// The transmissions whose answers are accepted.
+    in_flight: VecDeque<Attempt>,
+    answers: UnboundedSender<(Attempt, bool)>,
+}
 
-    fn answer(&mut self, waiter: Waiter, is_good: bool) {
-        match waiter {
-            Waiter::Stub { pod, socket, index } => {
-                self.schedule(self.now, Event::Answer { pod, to: (socket, index), is_good });
-            }
-            Waiter::Query(query) => self.send_reply(query, is_good),
-        }
-    }
+/// A transmission: the index of the server in the settings, and when it was sent.
+type Attempt = (usize, Instant);
 
-    /// An exchange has its answer, or ends without one: SERVFAIL.
-    fn finish(&mut self, exchange: usize, is_good: bool) {
-        let Exchange { proxy, question, is_done, waiters, .. } = &mut self.exchanges[exchange];
-        *is_done = true;
-        let (waiters, state) = (take(waiters), &mut self.proxies[*proxy]);
-        state.flights.retain(|flight| *flight != exchange);
-        if state.is_cache {
-            let life = if is_good { question.ttl() } else { FAILURE_MEMORY };
-            state.known.insert(*question, (self.now + life, is_good));
-        }
-        for waiter in waiters {
-            self.answer(waiter, is_good);
-        }
-    }
-
-    /// Sends the query of an exchange.
-    fn transmit(&mut self, exchange: usize, Transmission { target, reason }: Transmission) {
-        let (now, chance) = (self.now, self.random.u16(..));
-        let Exchange { proxy, question, guard, .. } = &mut self.exchanges[exchange];
-        let (proxy, question) = (*proxy, *question);
-        let policy = self.proxies[proxy].policy.as_ref();
+impl Race<'_> {
+    fn transmit(&mut self, transmission: Option<Transmission>) {
+        let Some(Transmission { target, .. }) = transmission else { return };
+        let (model, now) = (self.model, self.model.time.now());
+        let Target { server: place, transport } = target;
         let mut server = 0;
-        if policy.is_some_and(|policy| policy.is_tier_server(target.server)) {
-            guard.get_or_insert_with(|| Guard::new(target.server, FIRST_PAUSE, now, chance));
-            server = self.tier_server(proxy);
+        if self.proxy.policy.borrow().is_tier_server(place) {
+            server = model.tier_server();
+            self.guard.get_or_insert_with(|| Guard::new(place, FIRST_PAUSE, now, model.chance()));
         }
-        self.outcome.again += u64::from(reason != Reason::First && server == 0);
-        let (origin, is_tcp) =
-            (Origin::Exchange { exchange, place: target.server }, target.transport == Transport::Tcp);
-        let query = self.send(Query { origin, question, server, is_tcp, sent_at: now });
-        let listening = &mut self.exchanges[exchange].listening;
-        if listening.len() >= LISTENING {
-            listening.remove(0);
-        }
-        listening.push(query);
+        self.in_flight.truncate(LISTENING - 1);
+        self.in_flight.push_front((place, now));
+        let (network, question) = (Rc::clone(model), Message::Question(self.question));
+        let answer = async move { network.query(server, question, transport == Transport::Tcp).await };
+        model.send_result(answer, self.answers.clone(), move |is_good| ((place, now), is_good));
     }
 
-    /// The replica of the tier that gets a datagram: a random one, because each datagram has a different
-    /// port.
-    pub(super) fn tier_server(&mut self, sidecar: usize) -> usize {
-        match self.gang.tier_replicas {
-            0 => 1 + sidecar / self.gang.pods_per_node,
-            replicas => self.random.usize(1..=replicas),
-        }
+    fn wakes_at(&self) -> Instant {
+        let policy_at = self.proxy.policy.borrow().wakes_at(&self.exchange);
+        self.guard.as_ref().map_or(policy_at, |guard| guard.wakes_at().min(policy_at))
     }
 
-    /// The policy of the proxy of an exchange, and the state of the exchange there.
-    fn policy(&mut self, exchange: usize) -> Option<(&mut Policy, &mut upstream::Exchange)> {
-        let state = &mut self.exchanges[exchange];
-        Some((self.proxies[state.proxy].policy.as_mut()?, state.asking.as_mut()?))
+    /// Returns whether no server is left.
+    fn on_wakeup(&mut self) -> bool {
+        let is_over = self.guard_tier();
+        self.proxy.probe(self.model);
+        is_over.unwrap_or_else(|| {
+            let policy = &self.proxy.policy;
+            let due = policy.borrow_mut().due_transmission(&mut self.exchange, self.model.time.now());
+            self.transmit(due);
+            false
+        })
     }
 
-    /// Schedules the next timer of an exchange.
-    fn sleep(&mut self, exchange: usize) {
-        let Some((policy, asking)) = self.policy(exchange) else { return };
-        let policy_at = policy.wakes_at(asking);
-        let state = &mut self.exchanges[exchange];
-        let at = state.guard.as_ref().map_or(policy_at, |guard| guard.wakes_at().min(policy_at));
-        if !state.is_done {
-            state.wakes += 1;
-            let wakes = state.wakes;
-            self.schedule(at.max(self.now), Event::Wake { exchange, wakes });
+    /// Does what the guard says about a silent tier. When the exchange leaves the tier, returns whether no
+    /// server is left.
+    fn guard_tier(&mut self) -> Option<bool> {
+        let (now, chance) = (self.model.time.now(), self.model.chance());
+        let action = self.guard.as_mut()?.due_action(&mut self.proxy.liveness.borrow_mut(), now, chance)?;
+        match action {
+            GuardAction::Probe => None,
+            GuardAction::Leave(server) => Some(self.leave(server)),
         }
     }
 
-    pub(super) fn wake(&mut self, exchange: usize, wakes: u32) {
-        let (now, state) = (self.now, &self.exchanges[exchange]);
-        if state.is_done || state.wakes != wakes {
-            return;
-        }
-        if self.policy(exchange).is_some_and(|(policy, asking)| now >= policy.deadline(asking)) {
-            return self.finish(exchange, false);
-        }
-        if !self.check_tier(exchange)
-            && let Some((policy, asking)) = self.policy(exchange)
-            && let Some(transmission) = policy.due_transmission(asking, now)
-        {
-            self.transmit(exchange, transmission);
-        }
-        self.sleep(exchange);
+    /// Stops using that server. Returns whether no server is left.
+    fn leave(&mut self, server: usize) -> bool {
+        self.guard.take_if(|guard| guard.server() == server);
+        let next = self.proxy.policy.borrow_mut().leave(&mut self.exchange, server, self.model.time.now());
+        let is_last = next.is_none() && self.exchange.is_exhausted() && self.in_flight.is_empty();
+        self.transmit(next);
+        is_last
     }
 
-    /// A query of an exchange is answered; `place` is the index of the server in the settings of its proxy.
-    pub(super) fn exchange_answered(&mut self, exchange: usize, place: usize, query: usize, is_good: bool) {
-        let Exchange { proxy, is_done, ref listening, .. } = self.exchanges[exchange];
-        // The socket is closed.
-        if is_done || !listening.contains(&query) {
-            return;
+    /// Returns the result of the exchange, when it is over.
+    fn on_answer(&mut self, attempt: Attempt, is_good: bool) -> Option<bool> {
+        if !self.in_flight.contains(&attempt) {
+            return None;
         }
-        let (now, sent_at) = (self.now, self.queries[query].sent_at);
-        if is_good {
-            self.finish(exchange, true);
-        }
-        let Some((policy, asking)) = self.policy(exchange) else { return };
-        let recovery = policy.record_response(place, sent_at, now);
-        if is_good {
-            policy.record_answer(asking, now - sent_at);
-        }
-        if let Some(recovery) = recovery {
-            for flight in self.proxies[proxy].flights.clone() {
-                if let Some((_, asking)) = self.policy(flight) {
-                    asking.note_recovery(recovery, now);
-                }
-                self.sleep(flight);
+        let ((server, sent_at), now) = (attempt, self.model.time.now());
+        let recovery = {
+            let policy = &mut *self.proxy.policy.borrow_mut();
+            let recovery = policy.record_response(server, sent_at, now);
+            if is_good {
+                policy.record_answer(&self.exchange, now - sent_at);
             }
+            recovery
+        };
+        if recovery.is_some() {
+            self.proxy.recovery.send_replace(recovery);
         }
-        if !is_good {
-            let queries = &self.queries;
-            let is_of_server = |query: &usize| matches!(queries[*query].origin, Origin::Exchange { place: at, .. } if at == place);
-            self.exchanges[exchange].listening.retain(|query| !is_of_server(query));
-            self.leave(exchange, place);
-            self.sleep(exchange);
+        if is_good {
+            return Some(true);
         }
-    }
-
-    /// The exchange stops using that server.
-    pub(super) fn leave(&mut self, exchange: usize, server: usize) {
-        let now = self.now;
-        self.exchanges[exchange].guard.take_if(|guard| guard.server() == server);
-        let Some((policy, asking)) = self.policy(exchange) else { return };
-        let (next, is_exhausted) = (policy.leave(asking, server, now), asking.is_exhausted());
-        match next {
-            Some(transmission) => self.transmit(exchange, transmission),
-            None if is_exhausted && self.exchanges[exchange].listening.is_empty() => {
-                self.finish(exchange, false);
-            }
-            None => {}
-        }
+        self.in_flight.retain(|(other, _)| *other != server);
+        self.leave(server).then_some(false)
     }
 }
