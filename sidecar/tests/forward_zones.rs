@@ -10,10 +10,7 @@ use podlocal_dns::report::target;
 use tokio::net::UdpSocket;
 use tokio::time::{sleep, timeout};
 
-use support::{
-    PATIENCE, Proxy, RecordType, ResponseCode, Script, Upstream, address, queried_name, query,
-    without_records,
-};
+use support::{PATIENCE, Proxy, RecordType, ResponseCode, Script, Upstream, address, query, without_records};
 
 /// Servers that have an address for every name.
 async fn answering<const COUNT: usize>() -> [Upstream; COUNT] {

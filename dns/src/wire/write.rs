@@ -6,20 +6,9 @@ use super::{CLASS_IN, Flags, HEADER_LENGTH, Rcode, TYPE_OPT, TYPE_SOA, get_u16, 
 /// Subtracts the age from every TTL at `offsets`, down to zero at the lowest.
 #[inline]
 pub fn age(message: &mut [u8], offsets: impl Iterator<Item = u16>, seconds: u32) {
-    change_ttls(message, offsets, |ttl| ttl.saturating_sub(seconds));
-}
-
-/// Lowers every TTL at `offsets` to `most`.
-#[inline]
-pub fn cap_ttls(message: &mut [u8], offsets: impl Iterator<Item = u16>, most: u32) {
-    change_ttls(message, offsets, |ttl| ttl.min(most));
-}
-
-#[inline]
-fn change_ttls(message: &mut [u8], offsets: impl Iterator<Item = u16>, change: impl Fn(u32) -> u32) {
     for at in offsets.map(usize::from) {
         if let Some(ttl) = get_u32(message, at) {
-            put_u32(message, at, change(ttl));
+            put_u32(message, at, ttl.saturating_sub(seconds));
         }
     }
 }
