@@ -40,21 +40,13 @@ pub fn candidates(name: &str, search: &[String], ndots: usize) -> Vec<String> {
         "" => as_it_stands.clone(),
         domain => format!("{name}.{domain}."),
     };
-    let below: Vec<_> = search.iter().map(below).collect();
-    let mut candidates = in_order(as_it_stands, below, name.matches('.').count(), ndots);
-    candidates.retain(|candidate| wire::name_from_text(candidate).is_some());
-    candidates
-}
-
-/// The candidates in order: the name as it stands is first if it has `ndots` dots or more. Otherwise it is
-/// last, unless it is already among the names below the search domains, of which the root may be one.
-pub fn in_order<T: PartialEq>(as_it_stands: T, below: Vec<T>, dots: usize, ndots: usize) -> Vec<T> {
-    let mut candidates = below;
-    if dots >= ndots {
+    let mut candidates: Vec<_> = search.iter().map(below).collect();
+    if name.matches('.').count() >= ndots {
         candidates.insert(0, as_it_stands);
     } else if !candidates.contains(&as_it_stands) {
-        candidates.push(as_it_stands);
+        candidates.push(as_it_stands); // unless the search list has the root
     }
+    candidates.retain(|candidate| wire::name_from_text(candidate).is_some());
     candidates
 }
 

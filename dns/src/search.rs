@@ -51,7 +51,9 @@ pub struct Search {
     zone: Vec<u8>,
     /// The pod's namespace: one label.
     namespace: Option<Vec<u8>>,
-    /// The search list, on the wire.
+    /// The search list.
+    search: Vec<String>,
+    /// The same, on the wire.
     list: Vec<Vec<u8>>,
     /// The domains that the sidecar tries.
     completion_list: Vec<Vec<u8>>,
@@ -87,12 +89,14 @@ impl Search {
     /// The search list and the rules of the settings.
     pub fn new(settings: &Settings) -> Self {
         let on_the_wire =
-            |list: Vec<String>| list.iter().filter_map(|domain| wire::name_from_text(domain)).collect();
+            |list: &[String]| list.iter().filter_map(|domain| wire::name_from_text(domain)).collect();
+        let search = settings.search_list();
         Self {
             zone: wire::zone(&settings.cluster_domain),
             namespace: settings.namespace.as_ref().map(|namespace| namespace.as_bytes().to_vec()),
-            list: on_the_wire(settings.search_list()),
-            completion_list: on_the_wire(settings.completion_list()),
+            list: on_the_wire(&search),
+            search,
+            completion_list: on_the_wire(&settings.completion_list()),
             ndots: usize::from(settings.ndots),
             original_ndots: usize::from(settings.original_ndots),
             local_nxdomain: settings.local_nxdomain,
@@ -139,9 +143,12 @@ impl Search {
         wire::end_at(name, &self.zone)
     }
 
-    /// The expansions of a name by the domains that the sidecar tries, in order.
+    /// The expansions of a name by the domains that the sidecar tries, in order, unless they are too long.
     pub fn expansions(&self, name: &[u8]) -> impl Iterator<Item = Vec<u8>> {
-        expanded(name, &self.completion_list)
+        let prefix = name.strip_suffix(wire::ROOT).unwrap_or(name);
+        let domains = self.completion_list.iter();
+        let fitting = domains.filter(move |domain| prefix.len() + domain.len() <= LONGEST_NAME);
+        fitting.map(move |domain| [prefix, domain].concat())
     }
 
     /// The expansions that may exist, in order. The rules apply to every type here: they are about names.
@@ -175,12 +182,8 @@ impl Search {
 
     /// The names that a C library would ask for, in order, when a program looks up `text` (resolv.conf(5)).
     pub fn search_names(&self, text: &str) -> Vec<Vec<u8>> {
-        let Some(name) = wire::name_from_text(text) else { return Vec::new() };
-        if text.ends_with('.') {
-            return vec![name];
-        }
-        let (dots, below) = (dots(&name), expanded(&name, &self.list).collect());
-        expansion::in_order(name, below, dots, self.ndots)
+        let candidates = expansion::candidates(text, &self.search, self.ndots);
+        candidates.iter().filter_map(|name| wire::name_from_text(name)).collect()
     }
 
     /// The rules of the table, for a name in the cluster domain.
@@ -225,17 +228,13 @@ impl Search {
     /// a name that ends in a search domain: that looks like an expansion.
     fn needs_completion(&self, key: &Key) -> bool {
         let (_, class) = key.type_and_class();
+        let dots = wire::labels(key.name()).count().saturating_sub(1);
         class == CLASS_IN
             && !key.is_as_is()
-            && (self.ndots..self.original_ndots).contains(&dots(key.name()))
+            && (self.ndots..self.original_ndots).contains(&dots)
             && !self.completion_list.is_empty()
             && !self.list.iter().any(|domain| wire::end_at(key.name(), domain).is_some())
     }
-}
-
-/// The dots inside a name.
-fn dots(name: &[u8]) -> usize {
-    wire::labels(name).count().saturating_sub(1)
 }
 
 /// Whether a name is meant for the cluster: `svc` is not a top-level domain.
@@ -254,15 +253,6 @@ fn is_reverse(name: &[u8]) -> bool {
 /// `plugin/kubernetes/parse.go`).
 fn is_protocol(label: &[u8]) -> bool {
     matches!(label.strip_prefix(b"_").unwrap_or(label), b"tcp" | b"udp" | b"sctp")
-}
-
-/// The name below each of those domains, unless the result is too long.
-fn expanded(name: &[u8], domains: &[Vec<u8>]) -> impl Iterator<Item = Vec<u8>> {
-    let prefix = name.strip_suffix(wire::ROOT).unwrap_or(name);
-    domains
-        .iter()
-        .filter(move |domain| prefix.len() + domain.len() <= LONGEST_NAME)
-        .map(move |domain| [prefix, domain].concat())
 }
 
 /// A or AAAA, class IN.
