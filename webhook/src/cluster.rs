@@ -12,7 +12,7 @@
 
 pub mod discovery;
 pub(crate) mod dns_checks;
-pub mod events;
+pub(crate) mod events;
 pub(crate) mod limit_ranges;
-pub mod namespaces;
-pub mod tier;
+pub(crate) mod namespaces;
+pub(crate) mod tier;

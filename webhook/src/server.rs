@@ -90,7 +90,7 @@ const BACKLOG: u32 = 1024;
 
 /// The state with which reviews are answered.
 #[derive(Debug)]
-pub struct Context {
+pub(crate) struct Context {
     /// The observed state of the cluster.
     pub(crate) cluster: watch::Receiver<Cluster>,
     /// The image and defaults that the operator has set.
@@ -107,7 +107,7 @@ pub struct Context {
 
 impl Context {
     /// With an empty log and all memory for reading available.
-    pub fn new(
+    pub(crate) fn new(
         cluster: watch::Receiver<Cluster>,
         policy: Policy,
         namespaces: Namespaces,
@@ -123,7 +123,7 @@ impl Context {
 /// close a kept connection at the moment when the API server sends the next review on it. That review would
 /// fail, and its pod would start without the sidecar.
 #[derive(Debug, Clone, Default)]
-pub struct Draining(Arc<AtomicBool>);
+pub(crate) struct Draining(Arc<AtomicBool>);
 
 impl Draining {
     pub(crate) fn begin(&self) {
@@ -132,7 +132,7 @@ impl Draining {
 }
 
 /// `POST /mutate`.
-pub fn reviews(context: Arc<Context>, draining: Draining) -> Router {
+pub(crate) fn reviews(context: Arc<Context>, draining: Draining) -> Router {
     Router::new()
         .route("/mutate", post(mutate))
         .layer(middleware::from_fn(within_deadline))
@@ -231,7 +231,7 @@ fn bind_one(address: SocketAddr) -> std::io::Result<TcpListener> {
 }
 
 /// Serves over TLS until `handle` ends it. Each handshake runs in its own task.
-pub async fn serve_tls(
+pub(crate) async fn serve_tls(
     listener: TcpListener,
     tls: RustlsConfig,
     router: Router,

@@ -24,7 +24,7 @@ pub enum Error {
 
 /// The certificate for new connections. Handshakes fail until there is one.
 #[derive(Debug, Default)]
-pub struct ServingCertificate(RwLock<Option<Arc<CertifiedKey>>>);
+pub(crate) struct ServingCertificate(RwLock<Option<Arc<CertifiedKey>>>);
 
 impl ServingCertificate {
     /// Uses `key` from the next handshake on.
@@ -60,7 +60,7 @@ pub(crate) fn certificates(pem: &str) -> Result<Vec<CertificateDer<'static>>, Er
 /// ALPN offers only HTTP/1.1: the API server uses nothing else for webhooks, so that its requests spread over
 /// the replicas (`k8s.io/apiserver/pkg/util/webhook/client.go`). Sessions are not resumed: the API server
 /// does not use resumption, and a client that is no longer trusted must not use it.
-pub fn server_config(
+pub(crate) fn server_config(
     served: Arc<ServingCertificate>,
     clients: Option<Arc<dyn ClientCertVerifier>>,
 ) -> Result<ServerConfig, rustls::Error> {

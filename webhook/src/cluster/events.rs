@@ -45,7 +45,7 @@ const MOST_FAILURES: usize = 3;
 
 /// Accepts notices without waiting.
 #[derive(Debug, Clone)]
-pub struct Events {
+pub(crate) struct Events {
     publisher: Option<Arc<Outbox>>,
     metrics: Arc<Metrics>,
 }
@@ -89,7 +89,7 @@ fn may_publish(is_excluded: bool, standing: Standing, callers: Callers) -> bool 
 
 impl Events {
     /// Publishes nothing, because there is no cluster.
-    pub fn none(metrics: Arc<Metrics>) -> Self {
+    pub(crate) fn none(metrics: Arc<Metrics>) -> Self {
         Self { publisher: None, metrics }
     }
 

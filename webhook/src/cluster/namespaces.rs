@@ -17,7 +17,7 @@ use crate::review::namespace;
 
 /// The namespaces of the cluster, with the label and the annotations of the project.
 #[derive(Debug, Clone, Default)]
-pub struct Namespaces(Option<Store<PartialObjectMeta<Namespace>>>);
+pub(crate) struct Namespaces(Option<Store<PartialObjectMeta<Namespace>>>);
 
 impl Namespaces {
     /// Starts a task that watches the namespaces forever; drops `latch` after the first list. Failures are

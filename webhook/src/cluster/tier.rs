@@ -22,9 +22,9 @@ use crate::review::cluster_state::{Cluster, Tier};
 
 /// The Services with the label of the shared tier.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Found {
+pub(crate) struct Found {
     /// The name and the address of the Service that is used.
-    pub used: Option<(String, SocketAddr)>,
+    pub(crate) used: Option<(String, SocketAddr)>,
     /// The names of the other Services with the label.
     pub(crate) unused: Vec<String>,
 }
@@ -80,7 +80,7 @@ pub(crate) async fn watch_services(
 ///
 /// Only one of several tiers is used: first one with `internalTrafficPolicy: Local`, because the pod's own
 /// node is nearest; then the first by name.
-pub fn choose<'a>(services: impl Iterator<Item = &'a Service>, dns: Option<IpAddr>) -> Found {
+pub(crate) fn choose<'a>(services: impl Iterator<Item = &'a Service>, dns: Option<IpAddr>) -> Found {
     let mut services: Vec<_> =
         services.filter(|service| service.metadata.deletion_timestamp.is_none()).collect();
     services.sort_by_key(|service| (Reverse(is_local(service)), service.name_any()));

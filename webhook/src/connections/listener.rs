@@ -13,14 +13,14 @@ use super::{ConnectionSlot, Connections, source};
 
 /// Accepts connections up to the limit.
 #[derive(Debug)]
-pub struct Listener {
+pub(crate) struct Listener {
     listener: TcpListener,
     connections: Arc<Connections>,
 }
 
 /// The client of a connection; the service of the connection keeps it until the connection ends.
 #[derive(Debug, Clone)]
-pub struct Peer {
+pub(crate) struct Peer {
     pub(crate) address: SocketAddr,
     /// The entry of the connection in the table.
     pub(crate) slot: Arc<ConnectionSlot>,
