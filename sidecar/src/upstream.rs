@@ -283,3 +283,8 @@ impl Upstream for Servers {
 
 #[cfg(test)]
 mod tests;
+
+#[cfg(test)]
+mod work {
+    mod tests;
+}

@@ -113,8 +113,8 @@ impl<'a> OutgoingQuery<'a> {
     /// Waits for the response on that link, on which the message was sent; resends it without EDNS after a
     /// failure of which EDNS may be the cause. The caller limits the time.
     ///
-    /// What does not answer the query is ignored, within the limits of the link and of [`super::spoofing`]: a
-    /// forged answer must not end the exchange.
+    /// A message that does not answer the query is ignored, within the limits of the link and of
+    /// [`super::spoofing`]: a forged answer must not end the exchange.
     pub async fn response(&mut self, link: &mut impl Link) -> io::Result<Received> {
         let failure = match self.receive_from(link).await? {
             Received::Failure(failure) => failure,

@@ -51,7 +51,7 @@ pub struct Path {
     state: Mutex<PathState>,
 }
 
-/// What was learned about a path.
+/// The knowledge about a path.
 #[derive(Debug, Default)]
 pub struct PathState {
     /// Whether it lets EDNS through.

@@ -20,7 +20,7 @@ use crate::limits;
 use crate::metrics::Metrics;
 use crate::supervise::lock;
 
-use queries::{Delivery, DirectReceiver, Dispatched, InFlightQueries};
+use queries::{DirectReceiver, Dispatched, Handover, InFlightQueries};
 use ticket::Ticket;
 
 pub mod queries;
@@ -161,8 +161,8 @@ impl SharedSocket {
         let (due, next) = queries.take_due(recovery, now);
         let takes_more = !queries.is_retired;
         drop(queries);
-        for (index, direct) in due {
-            self.continue_in_task(index, direct, None);
+        for handover in due {
+            self.continue_in_task(handover);
         }
         let earliest = now + limits::UPSTREAM_TICK;
         if takes_more { earliest } else { next.map_or(now + limits::DEADLINE, |next| next.max(earliest)) }
@@ -196,7 +196,8 @@ impl SharedSocket {
                 let received = catch_unwind(AssertUnwindSafe(|| direct.receive(datagram, now)));
                 match received {
                     Ok(Err(direct)) => {
-                        self.continue_in_task(index, direct, Some(Ok(Arrival::Message(datagram.to_vec()))));
+                        let message = Ok(Arrival::Message(datagram.to_vec()));
+                        self.continue_in_task((index, direct, Some(message)));
                     }
                     Ok(Ok(())) => {
                         self.share();
@@ -205,9 +206,7 @@ impl SharedSocket {
                     Err(_) => self.change(|queries| queries.remove(index, false)),
                 }
             }
-            Ok(Dispatched::NearMissOfDirect(index, direct)) => {
-                self.continue_in_task(index, direct, Some(Ok(Arrival::NearMisses(1))));
-            }
+            Ok(Dispatched::NeedsTask(handover)) => self.continue_in_task(handover),
             Err(unwanted) => self.metrics.unwanted_replies.inc(unwanted),
         }
     }
@@ -231,12 +230,7 @@ impl SharedSocket {
         self.changed.notify_one();
     }
 
-    fn continue_in_task(
-        self: &Arc<Self>,
-        index: usize,
-        direct: Box<dyn DirectReceiver>,
-        delivery: Option<Delivery>,
-    ) {
+    fn continue_in_task(self: &Arc<Self>, (index, direct, delivery): Handover) {
         self.lock().give_to_task(index, direct.question(), delivery);
         direct.continue_in_task(Ticket::new(Arc::clone(self), index));
     }
@@ -255,9 +249,9 @@ impl SharedSocket {
 
     /// Reports an error to the query with that id, or to all.
     fn report(self: &Arc<Self>, id: Option<u16>, kind: io::ErrorKind) {
-        let directs = self.lock().report_undelivered(id, kind);
-        for (index, direct) in directs {
-            self.continue_in_task(index, direct, Some(Err(kind.into())));
+        let without_task = self.lock().report_undelivered(id, kind);
+        for handover in without_task {
+            self.continue_in_task(handover);
         }
     }
 

@@ -115,5 +115,5 @@ pub fn take_report(socket: &UdpSocket) -> io::Result<Option<u16>> {
     let mut slices = [IoSliceMut::new(&mut quoted)];
     let flags = MsgFlags::MSG_ERRQUEUE | MsgFlags::MSG_DONTWAIT;
     let length = recvmsg::<SockaddrStorage>(socket.as_raw_fd(), &mut slices, None, flags)?.bytes;
-    Ok(quoted.get(..length).and_then(Message::new).map(|message| message.id()))
+    Ok(quoted.get(..length).and_then(Message::new).map(Message::id))
 }

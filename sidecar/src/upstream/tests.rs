@@ -9,8 +9,6 @@ use podlocal_dns::upstream::Target;
 use podlocal_dns::wire::Flags;
 use std::time::Duration;
 
-mod work;
-
 #[tokio::test]
 async fn only_the_proxys_own_queries_and_probes_are_a_loop() {
     let (metrics, registry) = Metrics::new();

@@ -68,7 +68,7 @@ enum Receiver {
 struct TaskReceiver {
     question: Box<[u8]>,
     waker: Option<Waker>,
-    /// What has arrived and was not polled yet, in order.
+    /// The deliveries that were not polled yet, in order.
     arrived: VecDeque<Delivery>,
 }
 
@@ -89,19 +89,19 @@ pub trait DirectReceiver: Debug + Send {
     fn continue_in_task(self: Box<Self>, ticket: Ticket);
 }
 
-/// The index of a query without a task, and the query.
-pub type DirectQuery = (usize, Box<dyn DirectReceiver>);
+/// A query without a task that needs one: its index, the query, and what has arrived for it.
+pub type Handover = (usize, Box<dyn DirectReceiver>, Option<Delivery>);
 
 /// The recipient of a datagram.
 #[derive(Debug)]
 pub enum Dispatched {
     /// It was given to the task of its query.
     ToTask,
-    /// It is for the query at that index, which has no task. The caller has to give it back
+    /// It is for the query at that index, which has no task. The caller has to give the query to a task
     /// ([`InFlightQueries::give_to_task`]) or to remove it.
     ToDirect(usize, Box<dyn DirectReceiver>),
-    /// It would answer that query, but for a wrong id. The caller has to give the query to a task.
-    NearMissOfDirect(usize, Box<dyn DirectReceiver>),
+    /// It is for a query that needs a task now.
+    NeedsTask(Handover),
 }
 
 /// What arrived for a query; an error: it was not delivered, for example because no server listens there.
@@ -177,51 +177,37 @@ impl InFlightQueries {
             if let Some(direct) = self.take_direct(index) {
                 return Ok(Dispatched::ToDirect(index, direct));
             }
-            self.deliver(index, Ok(Arrival::Message(datagram.to_vec())));
-            return Ok(Dispatched::ToTask);
+            let delivered = self.deliver(index, Ok(Arrival::Message(datagram.to_vec())));
+            return Ok(delivered.map_or(Dispatched::ToTask, Dispatched::NeedsTask));
         }
         if !is_response(message) {
             return Err(Unwanted::Malformed);
         }
         let index = self.index_by_question(message).ok_or(Unwanted::Id)?;
         self.is_retired = true;
-        if let Some(direct) = self.take_direct(index) {
-            return Ok(Dispatched::NearMissOfDirect(index, direct));
-        }
-        self.deliver(index, Ok(Arrival::NearMisses(1)));
-        Ok(Dispatched::ToTask)
+        let delivered = self.deliver(index, Ok(Arrival::NearMisses(1)));
+        Ok(delivered.map_or(Dispatched::ToTask, Dispatched::NeedsTask))
     }
 
     /// Reports to the query with that id that it was not delivered; to all queries if there is no id. Returns
-    /// those without a task.
-    pub fn report_undelivered(&mut self, id: Option<u16>, kind: io::ErrorKind) -> Vec<DirectQuery> {
+    /// those that need a task now.
+    pub fn report_undelivered(&mut self, id: Option<u16>, kind: io::ErrorKind) -> Vec<Handover> {
         let concerned = match id {
             Some(id) => self.index_by_id(id).map_or(0..0, |index| index..index + 1),
             None => 0..self.sent.len(),
         };
-        let mut directs = Vec::new();
-        for index in concerned {
-            match self.take_direct(index) {
-                Some(direct) => directs.push((index, direct)),
-                None => self.deliver(index, Err(kind.into())),
-            }
-        }
-        directs
+        concerned.filter_map(|index| self.deliver(index, Err(kind.into()))).collect()
     }
 
     /// Takes out the queries for which a task must do something now. Returns them, and when there may be
     /// another one.
-    pub fn take_due(
-        &mut self,
-        recovery: Option<Recovery>,
-        now: Instant,
-    ) -> (Vec<DirectQuery>, Option<Instant>) {
+    pub fn take_due(&mut self, recovery: Option<Recovery>, now: Instant) -> (Vec<Handover>, Option<Instant>) {
         let (mut due, mut earliest) = (Vec::new(), None);
         for (index, sent) in self.sent.iter_mut().enumerate() {
             let Some(Receiver::Direct(direct)) = &mut sent.receiver else { continue };
             match direct.next_check(recovery, now) {
                 Some(next) => earliest = earliest.into_iter().chain([next]).min(),
-                None => due.extend(sent.take_direct().map(|direct| (index, direct))),
+                None => due.extend(sent.take_direct().map(|direct| (index, direct, None))),
             }
         }
         (due, earliest)
@@ -271,8 +257,12 @@ impl InFlightQueries {
         })
     }
 
-    fn deliver(&mut self, index: usize, delivery: Delivery) {
-        let Some(task) = self.task(index) else { return };
+    /// Gives that to the task of a query; returns a query without a task, and that with it.
+    fn deliver(&mut self, index: usize, delivery: Delivery) -> Option<Handover> {
+        if let Some(direct) = self.take_direct(index) {
+            return Some((index, direct, Some(delivery)));
+        }
+        let task = self.task(index)?;
         let is_near_miss = |delivery: &&Delivery| matches!(delivery, Ok(Arrival::NearMisses(_)));
         let kept = task.arrived.len() - task.arrived.iter().filter(is_near_miss).count();
         match (task.arrived.back_mut(), delivery) {
@@ -281,12 +271,13 @@ impl InFlightQueries {
             }
             // Near misses in a row are one entry, so these are limited, too.
             (_, delivery) if is_near_miss(&&delivery) || kept < MAX_ARRIVED => {
-                task.arrived.push_back(delivery)
+                task.arrived.push_back(delivery);
             }
             _ => {}
         }
         if let Some(waker) = task.waker.take() {
             waker.wake();
         }
+        None
     }
 }

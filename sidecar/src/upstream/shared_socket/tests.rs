@@ -1,5 +1,6 @@
 use podlocal_dns::wire::{self, Flags, HEADER_LENGTH};
 
+use super::queries::Delivery;
 use super::*;
 use crate::upstream::outgoing::Link as _;
 use std::time::Duration;

@@ -6,8 +6,7 @@ use std::sync::Arc;
 use podlocal_dns::upstream::Transport;
 
 use super::SharedSocket;
-use super::queries::Delivery;
-use crate::upstream::outgoing::Link;
+use crate::upstream::outgoing::{Arrival, Link};
 use crate::upstream::socket;
 
 /// A query in flight whose datagrams a task receives. When it is dropped, no task waits for its answer any
@@ -43,7 +42,7 @@ impl Link for Ticket {
         socket::send(&self.shared.socket, message)
     }
 
-    async fn receive(&mut self) -> Delivery {
+    async fn receive(&mut self) -> io::Result<Arrival> {
         std::future::poll_fn(|context| self.shared.lock().poll(self.index, context)).await
     }
 }
