@@ -4,7 +4,6 @@
 mod support;
 
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex};
 
 use hickory_proto::op::Message;
 use tokio::net::UdpSocket;
@@ -114,25 +113,9 @@ async fn late_and_incomplete_answers_are_only_counted() {
     assert_eq!((proxy.metric(DOUBTED).await, upstream.asked_by_tcp()), (0, 0));
 }
 
-/// Starts a server that records the case of every name in its queries.
-async fn recording<S: Into<Script>>(
-    script: impl Fn(&Message, bool) -> S + Send + Sync + 'static,
-) -> (Upstream, Spellings) {
-    let spellings = Spellings::default();
-    let noted = Arc::clone(&spellings);
-    let upstream = Upstream::start(move |query, by_tcp| {
-        noted.lock().expect("no panic").push(queried_name(query));
-        script(query, by_tcp)
-    });
-    (upstream.await, spellings)
-}
-
-type Spellings = Arc<Mutex<Vec<String>>>;
-
 /// The number of queried names with an upper-case letter.
-fn mixed(spellings: &Spellings) -> usize {
-    let spellings = spellings.lock().expect("no panic");
-    spellings.iter().filter(|name| name.chars().any(char::is_uppercase)).count()
+fn mixed(server: &Upstream) -> usize {
+    server.names().iter().filter(|name| name.chars().any(char::is_uppercase)).count()
 }
 
 /// The true answer with its names in lower case.
@@ -159,17 +142,17 @@ async fn clients_see_their_own_case(proxy: &Proxy) {
 
 #[tokio::test]
 async fn only_queries_to_the_tier_have_random_letters() {
-    let (upstream, spellings) = recording(|query, _| address(query)).await;
+    let upstream = Upstream::start(|query, _| address(query)).await;
     let tier = Proxy::start(&[upstream.address], &["--role", "shared"]).await;
     let sidecar = behind(tier.dns, &upstream).await;
     clients_see_their_own_case(&sidecar).await;
-    assert_eq!((upstream.asked(), mixed(&spellings)), (NAMES, 0));
+    assert_eq!((upstream.asked(), mixed(&upstream)), (NAMES, 0));
     assert_eq!([unwanted(&sidecar, "case").await, sidecar.metric(DOUBTED).await], [0, 0]);
 }
 
 #[tokio::test]
 async fn a_forged_answer_in_another_case_is_ignored() {
-    let (tier, spellings) = recording(|query, by_tcp| {
+    let tier = Upstream::start(|query, by_tcp| {
         if by_tcp || !queried_name(query).to_lowercase().starts_with("victim") {
             return address(query);
         }
@@ -180,7 +163,7 @@ async fn a_forged_answer_in_another_case_is_ignored() {
     .await;
     let sidecar = behind(tier.address, &tier).await;
     clients_see_their_own_case(&sidecar).await;
-    assert!(mixed(&spellings) >= NAMES - 1, "all but one in a million");
+    assert!(mixed(&tier) >= NAMES - 1, "all but one in a million");
     sidecar.finds("victim.quite-long-name.example.").await;
     assert_eq!([unwanted(&sidecar, "case").await, sidecar.metric(DOUBTED).await], [1, 1]);
     assert_eq!(tier.asked_by_tcp(), 1);
@@ -188,8 +171,8 @@ async fn a_forged_answer_in_another_case_is_ignored() {
 
 #[tokio::test]
 async fn a_tier_that_changes_the_case_is_queried_in_lower_case() {
-    let (tier, spellings) = recording(|query, _| folded(query)).await;
+    let tier = Upstream::start(|query, _| folded(query)).await;
     let sidecar = behind(tier.address, &tier).await;
     clients_see_their_own_case(&sidecar).await;
-    assert_eq!((tier.asked_by_udp(), tier.asked_by_tcp(), mixed(&spellings)), (NAMES, 0, 1));
+    assert_eq!((tier.asked_by_udp(), tier.asked_by_tcp(), mixed(&tier)), (NAMES, 0, 1));
 }

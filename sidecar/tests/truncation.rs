@@ -31,9 +31,10 @@ struct Answer {
 #[test]
 fn no_client_gets_fewer_records_than_from_coredns_itself() {
     let mut compared = 0;
-    for shape in [addresses, addresses6, services, aliases, alias_of_many, pointers, mail, servers, texts] {
-        for count in 1..=60 {
-            let answer = shape(count);
+    for count in 1..=60 {
+        let rules: [fn(u8) -> Answer; 3] = [services, aliases, alias_of_many];
+        let answers = rules.map(|shape| shape(count)).into_iter();
+        for answer in answers.chain(PLAIN.map(|shape| plain(shape, count))) {
             let entry = answer.entry();
             for size in SIZES {
                 answer.is_no_worse_than_direct(&entry, size);
@@ -177,13 +178,24 @@ fn address(number: u8) -> RData {
     RData::A(A(Ipv4Addr::new(10, 0, 0, number)))
 }
 
-fn addresses(count: u8) -> Answer {
-    answer(SERVICE, RecordType::A, (0..count).map(address))
+/// The record of that number, for names with records of one type.
+type Data = fn(u8) -> RData;
+
+const PLAIN: [(&str, Data); 6] = [
+    (SERVICE, address),
+    (SERVICE, |number| RData::AAAA(AAAA(Ipv6Addr::new(0xfd00, 0, 0, 0, 0, 0, 0, number.into())))),
+    ("1.0.0.10.in-addr.arpa.", |number| RData::PTR(PTR(name(&format!("10-0-0-{number}.{SERVICE}"))))),
+    ("example.com.", |number| RData::MX(MX::new(10, name(&format!("mx{number}.mail.example.org."))))),
+    ("example.com.", |number| RData::NS(NS(name(&format!("ns-{number}.example.com."))))),
+    ("example.com.", |number| RData::TXT(TXT::from_bytes(vec![&[b'x'; 30], &[number]]))),
+];
+
+fn plain((asked, data): (&str, Data), count: u8) -> Answer {
+    answer(asked, data(0).record_type(), (0..count).map(data))
 }
 
-fn addresses6(count: u8) -> Answer {
-    let address = |number: u8| RData::AAAA(AAAA(Ipv6Addr::new(0xfd00, 0, 0, 0, 0, 0, 0, number.into())));
-    answer(SERVICE, RecordType::AAAA, (0..count).map(address))
+fn addresses(count: u8) -> Answer {
+    plain((SERVICE, address), count)
 }
 
 fn services(count: u8) -> Answer {
@@ -210,24 +222,4 @@ fn alias_of_many(count: u8) -> Answer {
     let last = answer.answers.pop().expect("an address").name;
     answer.answers.extend((0..count).map(|number| Record::from_rdata(last.clone(), 30, address(number))));
     answer
-}
-
-fn pointers(count: u8) -> Answer {
-    let pod = |number: u8| RData::PTR(PTR(name(&format!("10-0-0-{number}.{SERVICE}"))));
-    answer("1.0.0.10.in-addr.arpa.", RecordType::PTR, (0..count).map(pod))
-}
-
-fn mail(count: u8) -> Answer {
-    let exchange = |number: u8| RData::MX(MX::new(10, name(&format!("mx{number}.mail.example.org."))));
-    answer("example.com.", RecordType::MX, (0..count).map(exchange))
-}
-
-fn servers(count: u8) -> Answer {
-    let server = |number: u8| RData::NS(NS(name(&format!("ns-{number}.example.com."))));
-    answer("example.com.", RecordType::NS, (0..count).map(server))
-}
-
-fn texts(count: u8) -> Answer {
-    let text = |number: u8| RData::TXT(TXT::from_bytes(vec![&[b'x'; 30], &[number]]));
-    answer("example.com.", RecordType::TXT, (0..count).map(text))
 }

@@ -1,8 +1,8 @@
 //! A DNS server that follows a script.
 
 use std::net::SocketAddr;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use hickory_proto::op::Message;
@@ -41,25 +41,32 @@ impl From<Message> for Script {
 /// The script gets the query and whether it came over TCP.
 type Rules = Arc<dyn Fn(&Message, bool) -> Script + Send + Sync>;
 
-/// A DNS server that follows a script and counts its queries, UDP and TCP on one port.
+/// A DNS server that follows a script and records its queries, UDP and TCP on one port.
 pub struct Upstream {
     pub address: SocketAddr,
-    counts: Arc<Counts>,
+    seen: Arc<Seen>,
     tasks: [AbortHandle; 2],
 }
 
 #[derive(Default)]
-struct Counts {
-    by_udp: AtomicUsize,
-    by_tcp: AtomicUsize,
+struct Seen {
+    /// The names of the queries, as they were sent, and whether they came over TCP.
+    queries: Mutex<Vec<(String, bool)>>,
     connections: AtomicUsize,
 }
 
-/// Counts a query that is no probe; one that the typed decoder does not know comes from a client.
-fn count(counter: &AtomicUsize, query: Option<&Message>) {
-    let is_probe = |query| queried_name(query).to_lowercase().contains(".podlocal-dns-probe.");
-    if !query.is_some_and(is_probe) {
-        counter.fetch_add(1, Ordering::SeqCst);
+impl Seen {
+    /// Records a query. One that the typed decoder does not know comes from a client, and has no name here.
+    fn record(&self, query: Option<&Message>, by_tcp: bool) {
+        let name = query.map(queried_name).unwrap_or_default();
+        self.queries.lock().expect("no panic").push((name, by_tcp));
+    }
+
+    /// The number of queries over that transport that are no probes.
+    fn count(&self, over_tcp: bool) -> usize {
+        let is_probe = |name: &str| name.to_lowercase().contains(".podlocal-dns-probe.");
+        let queries = self.queries.lock().expect("no panic");
+        queries.iter().filter(|(name, by_tcp)| *by_tcp == over_tcp && !is_probe(name)).count()
     }
 }
 
@@ -88,11 +95,11 @@ impl Upstream {
         };
         let (socket, listener) = timeout(PATIENCE, bound).await.expect("the address becomes free");
         let address = socket.local_addr().expect("an address");
-        let counts = Arc::new(Counts::default());
+        let seen = Arc::new(Seen::default());
         let script: Rules = Arc::new(move |query, by_tcp| script(query, by_tcp).into());
-        let udp = tokio::spawn(serve_udp(socket, Arc::clone(&script), Arc::clone(&counts)));
-        let tcp = tokio::spawn(serve_tcp(listener, script, Arc::clone(&counts)));
-        Self { address, counts, tasks: [udp.abort_handle(), tcp.abort_handle()] }
+        let udp = tokio::spawn(serve_udp(socket, Arc::clone(&script), Arc::clone(&seen)));
+        let tcp = tokio::spawn(serve_tcp(listener, script, Arc::clone(&seen)));
+        Self { address, seen, tasks: [udp.abort_handle(), tcp.abort_handle()] }
     }
 
     /// The number of queries, without probes.
@@ -102,17 +109,22 @@ impl Upstream {
 
     /// The number of queries over UDP.
     pub fn asked_by_udp(&self) -> usize {
-        self.counts.by_udp.load(Ordering::SeqCst)
+        self.seen.count(false)
     }
 
     /// The number of queries over TCP.
     pub fn asked_by_tcp(&self) -> usize {
-        self.counts.by_tcp.load(Ordering::SeqCst)
+        self.seen.count(true)
     }
 
     /// The number of TCP connections.
     pub fn connections(&self) -> usize {
-        self.counts.connections.load(Ordering::SeqCst)
+        self.seen.connections.load(Ordering::SeqCst)
+    }
+
+    /// The names of all queries, as they were sent.
+    pub fn names(&self) -> Vec<String> {
+        self.seen.queries.lock().expect("no panic").iter().map(|(name, _)| name.clone()).collect()
     }
 }
 
@@ -122,7 +134,7 @@ impl Drop for Upstream {
     }
 }
 
-async fn serve_udp(socket: Arc<UdpSocket>, script: Rules, counts: Arc<Counts>) {
+async fn serve_udp(socket: Arc<UdpSocket>, script: Rules, seen: Arc<Seen>) {
     let mut buffer = vec![0; 65536];
     let mut answering = JoinSet::new();
     loop {
@@ -130,7 +142,7 @@ async fn serve_udp(socket: Arc<UdpSocket>, script: Rules, counts: Arc<Counts>) {
         let Ok((length, client)) = socket.recv_from(&mut buffer).await else { continue };
         // A client's rare class or type is forwarded; the typed decoder does not know them all.
         let query = Message::from_vec(&buffer[..length]);
-        count(&counts.by_udp, query.as_ref().ok());
+        seen.record(query.as_ref().ok(), false);
         let Ok(query) = query else { continue };
         let (script, socket) = (script(&query, false), Arc::clone(&socket));
         answering.spawn(async move {
@@ -152,17 +164,17 @@ async fn serve_udp(socket: Arc<UdpSocket>, script: Rules, counts: Arc<Counts>) {
 
 /// Serves every connection in a task of its own, which ends with this one; the queries of one connection in
 /// order.
-async fn serve_tcp(listener: TcpListener, script: Rules, counts: Arc<Counts>) {
+async fn serve_tcp(listener: TcpListener, script: Rules, seen: Arc<Seen>) {
     let mut connections = JoinSet::new();
     loop {
         let (mut stream, _) = listener.accept().await.expect("accepts");
-        counts.connections.fetch_add(1, Ordering::SeqCst);
-        let (script, counts) = (Arc::clone(&script), Arc::clone(&counts));
+        seen.connections.fetch_add(1, Ordering::SeqCst);
+        let (script, seen) = (Arc::clone(&script), Arc::clone(&seen));
         connections.spawn(async move {
             let mut is_first = true;
             while let Ok(bytes) = read_frame(&mut stream).await {
                 let query = Message::from_vec(&bytes);
-                count(&counts.by_tcp, query.as_ref().ok());
+                seen.record(query.as_ref().ok(), true);
                 let Ok(query) = query else { continue };
                 let script = script(&query, true);
                 let script = match (script, is_first) {
