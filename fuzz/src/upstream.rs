@@ -5,10 +5,11 @@
 //! message, either as bytes or as an [`Answer`] with a few changes.
 
 use arbitrary::{Arbitrary, Unstructured};
-use podlocal_dns::wire;
+use podlocal_dns::wire::{self, Reading};
 use podlocal_sidecar::query::Query;
 use podlocal_sidecar::upstream::loop_detection::LoopMarker;
-use podlocal_sidecar::upstream::query_message::{QueryMessage, ResponseVerdict};
+use podlocal_sidecar::upstream::query_message::QueryMessage;
+use podlocal_sidecar::upstream::spoofing::Stray;
 
 use crate::message::Answer;
 use crate::walk::{self, HEADER};
@@ -31,12 +32,12 @@ pub fn check(input: &[u8]) {
     let bytes = bare_query(0, 0x0100, &asked);
     let Ok(query) = Query::parse(&bytes) else { return };
     let token = LoopMarker::new().expect("the kernel has random bytes");
-    let ours = QueryMessage::new(&query.key, token).expect("the kernel has random bytes");
-    let sent = ours.bytes(switches & 2 == 0);
+    let ours = QueryMessage::new(token, switches & 2 == 0).expect("the kernel has random bytes");
+    let sent = ours.bytes(&query.key);
     if message.len() >= HEADER {
         set_id_and_flags(&mut message, &sent, *switches);
     }
-    judged(&message, &sent, ours.check_response(&message));
+    judged(&message, &sent, ours.check_response(&query.key, &message));
 }
 
 /// Sets the right id and flags, which a fuzzer cannot guess, unless a switch forbids it.
@@ -67,7 +68,7 @@ pub(crate) fn built(rest: &[u8]) -> Option<Vec<u8>> {
     Some(bytes)
 }
 
-fn judged(message: &[u8], sent: &[u8], verdict: ResponseVerdict) {
+fn judged(message: &[u8], sent: &[u8], verdict: Result<Reading, Stray>) {
     let asked = &sent[HEADER..walk::walk(sent).expect("what we send is whole").question.end];
     let is_reply = message.len() >= HEADER
         && message[..2] == sent[..2]
@@ -88,7 +89,7 @@ fn judged(message: &[u8], sent: &[u8], verdict: ResponseVerdict) {
     let is_header_alone = message.len() == HEADER || message.len() > HEADER && word(message, 4) == 0;
     let decoded = decode(message);
     match verdict {
-        ResponseVerdict::Accept(_) => {
+        Ok(_) => {
             assert!(is_reply, "accepted, but not a response to the query");
             let is_enough =
                 if is_failure { is_about_ours || is_header_alone } else { is_about_ours && is_truncated };
@@ -101,7 +102,7 @@ fn judged(message: &[u8], sent: &[u8], verdict: ResponseVerdict) {
                 );
             }
         }
-        ResponseVerdict::Ignore(_) => {
+        Err(_) => {
             assert!(!(is_failure && is_header_alone), "a failure is ignored");
             let Some((decoded, _)) = decoded else { return };
             let is_plain = walk::question_is_plain(message);

@@ -15,7 +15,8 @@ use podlocal_sidecar::cache::entry::Entry;
 use podlocal_sidecar::cache::lifetime::{TtlLimits, lifetime};
 use podlocal_sidecar::query::Query;
 use podlocal_sidecar::upstream::loop_detection::LoopMarker;
-use podlocal_sidecar::upstream::query_message::{QueryMessage, ResponseVerdict, without_opt};
+use podlocal_sidecar::upstream::outgoing::without_opt;
+use podlocal_sidecar::upstream::query_message::QueryMessage;
 
 use crate::bare_query;
 use crate::walk::HEADER;
@@ -34,8 +35,8 @@ const LONGEST: usize = 65_535;
 pub fn check(input: &[u8]) {
     let Some(([shape, split, section], rest)) = input.split_first_chunk() else { return };
     let key = Key::new(USUAL, Flags(Flags::RD), false);
-    let ours = QueryMessage::new(&key, LoopMarker::new().expect("random")).expect("random");
-    let mut bytes = ours.bytes(false);
+    let ours = QueryMessage::new(LoopMarker::new().expect("random"), false).expect("random");
+    let mut bytes = ours.bytes(&key);
     bytes[2] |= 0x80;
     let (once, repeated) = rest.split_at(usize::from(*split).min(rest.len()));
     bytes.extend_from_slice(once);
@@ -59,8 +60,8 @@ pub fn check(input: &[u8]) {
     assert!(steps <= bound, "{steps} steps for a query of {} bytes", bytes.len());
 }
 
-fn serve(key: &Key, ours: &QueryMessage<'_>, bytes: &[u8]) {
-    let ResponseVerdict::Accept(reading) = ours.check_response(bytes) else { return };
+fn serve(key: &Key, ours: &QueryMessage, bytes: &[u8]) {
+    let Ok(reading) = ours.check_response(key, bytes) else { return };
     let response = without_opt(bytes.to_vec(), &reading);
     let limits = TtlLimits::new(&Settings::defaults());
     let Some(message) = wire::Message::new(&response) else { return };

@@ -1,5 +1,7 @@
 //! Panics must not stop the DNS of a pod: a panic costs one query, and the loop that it ends is restarted.
 
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
 use crate::metrics::Metrics;
 
 /// Installs a hook that logs and counts every panic of the process. tokio ends only the task that panicked.
@@ -21,6 +23,12 @@ where
     while tokio::spawn(start()).await.is_err() {
         tracing::error!(task, "task panicked; restarted");
     }
+}
+
+/// Locks a state that a panic under the lock cannot leave inconsistent: it is assigned at once, consists of
+/// plain numbers, or loses a query or a connection at most.
+pub fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[cfg(test)]

@@ -18,11 +18,12 @@ pub fn classify_from(
     now: Instant,
 ) -> AttemptResult {
     let result = classify(response, target.transport);
-    if result != AttemptResult::Answer || !state.is_backup(target.server) {
+    if result != AttemptResult::Answer || !state.setup.is_backup(target.server) {
         return result;
     }
-    let is_cluster_name = wire::end_at(key.name(), state.zone()).is_some();
-    let is_believed = state.accepts_backup_answer(backup_answer(response, is_cluster_name), now);
+    let is_cluster_name = wire::end_at(key.name(), &state.zone).is_some();
+    let answer = backup_answer(response, is_cluster_name);
+    let is_believed = state.lock().policy.accepts_backup_answer(answer, now.into_std());
     if is_believed { AttemptResult::Answer } else { AttemptResult::NegativeIgnored }
 }
 

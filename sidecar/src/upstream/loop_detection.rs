@@ -19,7 +19,7 @@ use std::collections::HashMap;
 use std::hash::BuildHasher;
 use std::io;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard};
 
 use podlocal_dns::key::Key;
 use podlocal_dns::wire::{self, CLASS_IN, Flags, TYPE_TXT};
@@ -29,6 +29,7 @@ use tokio::time::Instant;
 use super::random;
 use crate::limits;
 use crate::query::{Marker, PROBE_LABEL, Query};
+use crate::supervise::lock;
 
 /// The marker of the queries to one server, for the lifetime of this process.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -135,8 +136,7 @@ impl ForwardedMarkers {
     }
 
     fn lock(&self) -> MutexGuard<'_, Kept> {
-        // A panic under the lock cannot leave the map half changed.
-        self.by_question.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.by_question)
     }
 }
 
@@ -148,42 +148,24 @@ fn hex(bytes: &[u8]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::query::MARKER_OPTION;
     use crate::upstream::query_message::QueryMessage;
-
-    fn query(key: &Key, with_edns: bool, marker: LoopMarker) -> Query<'static> {
-        let bytes = QueryMessage::new(key, marker).expect("random").bytes(with_edns);
-        Query::parse(bytes.leak()).expect("our own message is a query")
-    }
-
-    #[test]
-    fn the_proxys_own_query_is_recognized_by_its_option() {
-        let (ours, other) = (LoopMarker::new().expect("random"), LoopMarker::new().expect("random"));
-        let key = Key::new(b"\x01a\x00\x00\x01\x00\x01", Flags(Flags::RD), false);
-        let come_back = query(&key, true, ours);
-        assert!(ours.marks(&come_back) && !other.marks(&come_back));
-        assert!(!ours.marks(&query(&key, false, ours)), "the option was dropped");
-        assert!((65_001..=65_534).contains(&MARKER_OPTION), "RFC 6891 section 9");
-    }
 
     #[test]
     fn markers_of_up_to_eight_proxies_are_passed_on() {
         let markers: Vec<_> = (0..10).map(|_| LoopMarker::new().expect("random")).collect();
         let key = Key::new(b"\x01a\x00\x00\x01\x00\x01", Flags(Flags::RD), false);
-        let mut bytes = QueryMessage::new(&key, markers[0]).expect("random").bytes(true);
+        let mut bytes = QueryMessage::new(markers[0], true).expect("random").bytes(&key);
         for (number, marker) in markers.iter().enumerate().skip(1) {
             let passed = ForwardedMarkers::default();
             let query = Query::parse(&bytes).expect("a query");
             assert!(markers[..number].iter().all(|marker| marker.marks(&query)) && !marker.marks(&query));
             assert_eq!(has_passed_too_many_proxies(&query), number >= MAX_PROXIES, "{number}");
             passed.insert(&query, Instant::now());
-            let next = QueryMessage::new(&key, *marker)
-                .expect("random")
-                .with_forwarded_markers(passed.get(&key))
-                .bytes(true);
+            let mut next = QueryMessage::new(*marker, true).expect("random");
+            next.forwarded = passed.get(&key);
+            bytes = next.bytes(&key);
             passed.remove(&key);
             assert!(passed.get(&key).is_empty());
-            bytes = next;
         }
     }
 
@@ -193,20 +175,13 @@ mod tests {
         let note = |number: usize, now| {
             let name = wire::name_from_text(&format!("n{number}.example")).expect("a name");
             let key = Key::new(&wire::question(&name, 1, 1), Flags(Flags::RD), false);
-            passed.insert(&query(&key, true, LoopMarker::new().expect("random")), now);
+            let message = QueryMessage::new(LoopMarker::new().expect("random"), true).expect("random");
+            passed.insert(&Query::parse(&message.bytes(&key)).expect("a query"), now);
         };
         (0..3000).for_each(|number| note(number, now));
         assert_eq!(passed.lock().len(), MAX_QUESTIONS_KEPT);
         note(3000, now + limits::DEADLINE);
         assert_eq!(passed.lock().len(), 1, "expired markers made room");
-    }
-
-    #[test]
-    fn a_probe_is_recognized_by_its_name_without_the_option() {
-        let (ours, other) = (LoopMarker::new().expect("random"), LoopMarker::new().expect("random"));
-        let key = ours.probe("cluster.local").expect("random");
-        let come_back = query(&key, false, ours);
-        assert!(ours.marks(&come_back) && !other.marks(&come_back));
     }
 
     #[test]

@@ -5,7 +5,7 @@
 //! long they took.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use podlocal_dns::key::Key;
@@ -13,6 +13,7 @@ use tokio::time::Instant;
 
 use crate::limits;
 use crate::metrics::AttemptResult;
+use crate::supervise::lock;
 use podlocal_dns::upstream::Target;
 
 /// The registered observers.
@@ -109,11 +110,6 @@ impl Drop for Observation<'_> {
         self.observers.count.fetch_sub(1, Ordering::Relaxed);
         lock(&self.observers.notes).retain(|notes| !Arc::ptr_eq(notes, &self.notes));
     }
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    // A panic under the lock cannot leave a list half changed.
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[cfg(test)]

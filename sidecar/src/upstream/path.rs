@@ -16,11 +16,15 @@
 //! An answer to a query without EDNS is a sign that the path rejects EDNS. After two such answers in a row,
 //! with no answer to a query with EDNS between them, no query carries EDNS for a quarter of an hour.
 
+use std::net::SocketAddr;
+use std::sync::{Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
 use podlocal_dns::wire::Rcode;
 
+use super::loop_detection::LoopMarker;
 use super::spoofing::{CaseCheck, TcpFallbackBudget};
+use crate::supervise::lock;
 
 /// How long a server counts as supporting EDNS after an answer: a path may change.
 const SUPPORTED_FOR: Duration = Duration::from_mins(1);
@@ -35,15 +39,39 @@ const ANSWERS_UNTIL_REJECTED: u8 = 2;
 /// doubles it.
 const NO_FALLBACK_FOR: [Duration; 2] = [Duration::from_secs(1), Duration::from_secs(32)];
 
-/// The state of the path to one server.
+/// The path to one server.
+#[derive(Debug)]
+pub struct Path {
+    /// The address of the server.
+    pub address: SocketAddr,
+    /// Whether it is a server of the shared tier.
+    pub is_tier: bool,
+    /// The marker of the queries to it.
+    pub marker: LoopMarker,
+    state: Mutex<PathState>,
+}
+
+/// The knowledge about a path.
 #[derive(Debug, Default)]
-pub struct NetworkPath {
+pub struct PathState {
     /// Whether it lets EDNS through.
     pub edns: EdnsSupport,
     /// The limit on fallbacks to TCP after near misses.
     pub tcp_fallbacks: TcpFallbackBudget,
     /// Whether the server repeats the case of questions.
     pub case: CaseCheck,
+}
+
+impl Path {
+    /// A path about which nothing is known, with a new marker.
+    pub fn new(address: SocketAddr, is_tier: bool) -> std::io::Result<Self> {
+        Ok(Self { address, is_tier, marker: LoopMarker::new()?, state: Mutex::default() })
+    }
+
+    /// The state, for a moment.
+    pub fn lock(&self) -> MutexGuard<'_, PathState> {
+        lock(&self.state)
+    }
 }
 
 /// Whether a server answers queries with EDNS.

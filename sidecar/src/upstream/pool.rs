@@ -20,7 +20,8 @@ pub struct Pool<T> {
 #[derive(Debug)]
 struct Idle<T> {
     connection: Connection<T>,
-    since: Instant,
+    /// When it expires, or has been idle for too long.
+    until: Instant,
 }
 
 /// A connection, and until when it may be used.
@@ -41,24 +42,24 @@ impl<T> Pool<T> {
     /// Takes the connection that was used last: the server is the least likely to have closed it.
     pub fn take(&mut self, server: usize, now: Instant) -> Option<Connection<T>> {
         let idle = self.servers.get_mut(server)?;
-        idle.retain(|idle| idle.is_usable(now));
+        idle.retain(|idle| now < idle.until);
         idle.pop().map(|idle| idle.connection)
     }
 
     /// Keeps a connection for the next query, unless it has expired or there are enough.
     pub fn put(&mut self, server: usize, connection: Connection<T>, now: Instant) {
         let Some(idle) = self.servers.get_mut(server) else { return };
-        idle.retain(|idle| idle.is_usable(now));
-        let connection = Idle { connection, since: now };
-        if idle.len() < limits::UPSTREAM_CONNECTIONS && connection.is_usable(now) {
-            idle.push(connection);
+        idle.retain(|idle| now < idle.until);
+        let until = connection.expires.min(now + limits::UPSTREAM_IDLE);
+        if idle.len() < limits::UPSTREAM_CONNECTIONS && now < until {
+            idle.push(Idle { connection, until });
         }
     }
 
     /// Drops the connections that have expired.
     pub fn remove_expired(&mut self, now: Instant) {
         for idle in &mut self.servers {
-            idle.retain(|idle| idle.is_usable(now));
+            idle.retain(|idle| now < idle.until);
         }
     }
 
@@ -72,12 +73,6 @@ impl<T> Pool<T> {
     /// The number of idle connections.
     pub fn count(&self) -> usize {
         self.servers.iter().map(Vec::len).sum()
-    }
-}
-
-impl<T> Idle<T> {
-    fn is_usable(&self, now: Instant) -> bool {
-        now < self.connection.expires && now.saturating_duration_since(self.since) < limits::UPSTREAM_IDLE
     }
 }
 
@@ -111,25 +106,18 @@ mod tests {
     }
 
     #[test]
-    fn a_connection_is_idle_for_less_than_ten_seconds() {
-        let now = Instant::now();
-        for (waited, usable) in [(9, true), (10, false)] {
-            let mut pool = Pool::new(1);
-            pool.put(0, connection(1, seconds(now, 30)), now);
-            pool.remove_expired(seconds(now, waited));
-            assert_eq!(pool.count(), usize::from(usable), "after {waited} s");
-            assert_eq!(pool.take(0, seconds(now, waited)).is_some(), usable, "after {waited} s");
+    fn a_connection_is_idle_for_less_than_ten_seconds_of_its_lifetime() {
+        let start = Instant::now();
+        for (lifetime, waited, usable) in
+            [(30, 9, true), (30, 10, false), (5, 4, true), (5, 5, false), (0, 0, false)]
+        {
+            let (mut pool, now) = (Pool::new(1), seconds(start, waited));
+            pool.put(0, connection(1, seconds(start, lifetime)), start);
+            assert_eq!(pool.take(0, now).is_some(), usable, "{lifetime} s, after {waited} s");
+            pool.put(0, connection(1, seconds(start, lifetime)), start);
+            pool.remove_expired(now);
+            assert_eq!(pool.count(), usize::from(usable), "{lifetime} s, after {waited} s");
         }
-    }
-
-    #[test]
-    fn a_connection_whose_time_is_over_is_neither_taken_nor_kept() {
-        let now = Instant::now();
-        let mut pool = Pool::new(1);
-        pool.put(0, connection(1, seconds(now, 5)), now);
-        assert!(pool.take(0, seconds(now, 5)).is_none());
-        pool.put(0, connection(1, now), now);
-        assert_eq!(pool.count(), 0);
     }
 
     #[test]

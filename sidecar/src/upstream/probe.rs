@@ -12,7 +12,7 @@ use tokio::time::{Instant, timeout_at};
 use super::attempts::{Attempt, Attempts};
 use super::classify::classify;
 use super::network::Network;
-use super::state::{Probe, State};
+use super::state::{Probe, Sent, State};
 use crate::limits;
 use crate::metrics::AttemptResult;
 
@@ -20,21 +20,18 @@ use crate::metrics::AttemptResult;
 /// by itself.
 pub async fn run(state: &State, network: &impl Network, question: impl Fn(usize) -> Option<Key>) {
     loop {
-        match state.next_probe().await {
-            Probe::Tier { server, began_at } => {
-                let keys: Vec<_> = (0..limits::PROBES).filter_map(|_| question(server)).collect();
-                let answered = count_answered(state, network, server, began_at, &keys).await;
-                state.record_probe(server, began_at, Finding::of(answered, keys.len()), Instant::now());
-            }
-            Probe::Trial { server, key, began_at } => {
-                let target = Target { server, transport: first_transport(state.transport()) };
-                let response =
-                    timeout_at(began_at + limits::TRIAL_TIMEOUT, network.ask(target, &key, false)).await;
-                // Any response shows that it is alive.
-                if matches!(response, Ok(Ok(_))) {
-                    state.record_response(server, began_at, None, Instant::now());
-                }
-            }
+        let Probe { server, began_at, question: trial } = state.next_probe().await;
+        let Some(key) = trial else {
+            let keys: Vec<_> = (0..limits::PROBES).filter_map(|_| question(server)).collect();
+            let answered = count_answered(state, network, server, began_at, &keys).await;
+            state.record_probe(server, began_at, Finding::of(answered, keys.len()), Instant::now());
+            continue;
+        };
+        let target = Target { server, transport: first_transport(state.setup.transport) };
+        let response = timeout_at(began_at + limits::TRIAL_TIMEOUT, network.ask(target, &key, false)).await;
+        // Any response shows that it is alive.
+        if matches!(response, Ok(Ok(_))) {
+            state.record_sign_of_life(server, began_at, None, Instant::now());
         }
     }
 }
@@ -48,16 +45,13 @@ async fn count_answered(
     began_at: Instant,
     keys: &[Key],
 ) -> usize {
-    let transport = first_transport(state.transport());
+    let transport = first_transport(state.setup.transport);
     let mut probes = Attempts::default();
     for key in keys {
         let target = Target { server, transport };
-        state.metrics().health_checks.inc();
-        probes.0.push(Attempt {
-            target,
-            sent_at: began_at,
-            future: Box::pin(network.ask(target, key, false)),
-        });
+        state.metrics.health_checks.inc();
+        let future = Box::pin(network.ask(target, key, false));
+        probes.0.push(Attempt { sent: Sent { target, at: began_at }, future });
     }
     let deadline = began_at + PROBE_TIMEOUT;
     let mut answered = 0;

@@ -13,19 +13,23 @@
 use std::io;
 
 use podlocal_dns::key::Key;
-use podlocal_dns::upstream::guard::{FIRST_PAUSE, Guard, GuardAction};
-use podlocal_dns::upstream::liveness::Finding;
-use podlocal_dns::upstream::{Exchange, Reason, Recovery, Target, Transmission, Transport};
+use podlocal_dns::upstream::guard::{FIRST_PAUSE, Guard};
+use podlocal_dns::upstream::{Exchange, Reason, Target, Transmission, Transport};
 use tokio::time::{Instant, sleep_until};
 
 use super::attempts::{Attempt, Attempts};
 use super::classify::classify_from;
 use super::network::Network;
 use super::observers::Event;
-use super::state::State;
+use super::state::{Sent, State};
 use super::{Failed, random, source};
 use crate::limits;
-use crate::metrics::{AttemptResult, FallbackReason, ResponseCode, Server};
+use crate::metrics::{AttemptResult, FallbackReason};
+
+mod tier;
+
+/// The response, or none from any server.
+type Outcome = Result<Vec<u8>, Failed>;
 
 /// Makes transmissions until a server answers or no client can be waiting any more.
 pub fn race<'a, N: Network>(
@@ -33,82 +37,72 @@ pub fn race<'a, N: Network>(
     network: &'a N,
     key: &'a Key,
     deadline: Instant,
-) -> impl Future<Output = Result<Vec<u8>, Failed>> {
+) -> impl Future<Output = Outcome> {
     let start = Instant::now();
     let (exchange, first) = state.begin_exchange(key, source::current(), start, random::chance());
-    let begun = Begun { exchange, start, guard: None, attempt: None, due: Some(first) };
-    resume(state, network, key, begun, deadline)
+    let begun = Begun { exchange, start, guard: None, due: Some(first) };
+    resume(state, network, key, begun, None, deadline)
 }
 
 /// An exchange that was started elsewhere.
-pub struct Begun<'a> {
+#[derive(Debug)]
+pub struct Begun {
     /// Its state.
     pub exchange: Exchange,
     /// When it began.
     pub start: Instant,
-    /// The guard of the tier server that was queried.
-    pub guard: Option<Guard>,
-    /// The attempt in flight.
-    pub attempt: Option<Attempt<'a>>,
+    /// The guard of the tier server that was queried last. Boxed, because few servers have one.
+    pub guard: Option<Box<Guard>>,
     /// The transmission that is due.
     pub due: Option<Transmission>,
 }
 
-/// Makes the further transmissions of an exchange, like [`race`]. Not an async function: its future would
-/// hold the arguments a second time.
+/// Makes the further transmissions of an exchange, like [`race`], beside the attempt in flight. Not an async
+/// function: its future would hold the arguments a second time.
 pub fn resume<'a, N: Network>(
     state: &'a State,
     network: &'a N,
     key: &'a Key,
-    begun: Begun<'a>,
+    mut begun: Begun,
+    attempt: Option<Attempt<'a>>,
     deadline: Instant,
-) -> impl Future<Output = Result<Vec<u8>, Failed>> {
-    let mut recoveries = state.recoveries();
-    let Begun { exchange, start, guard, attempt, due } = begun;
+) -> impl Future<Output = Outcome> {
+    let mut recoveries = state.recovered.subscribe();
+    let due = begun.due.take();
+    let mut attempts = Vec::with_capacity(1); // one is mostly enough
+    attempts.extend(attempt);
     let mut race = Race {
         state,
         network,
         key,
-        start,
-        exchange,
-        transmissions: u8::from(attempt.is_some()),
-        attempts: Attempts::from(attempt),
+        begun,
+        transmissions: attempts.len() as u8,
+        attempts: Attempts(attempts),
         fallback: None,
         settles_at: None,
-        guard,
     };
     if let Some(transmission) = due {
         race.transmit(transmission, Instant::now());
     }
     async move {
         loop {
-            let deadline = deadline.min(state.deadline(&race.exchange));
+            let deadline = deadline.min(state.deadline(&race.begun.exchange));
             let wakes_at = race.wakes_at().min(deadline);
-            tokio::select! {
+            let ended = tokio::select! {
                 biased;
-                (attempt, outcome) = race.attempts.next() => {
-                    match race.on_attempt_ended(&attempt, outcome, Instant::now()) {
-                        Next::Done(response) => {
-                            race.notify_ended(Instant::now());
-                            return Ok(response);
-                        }
-                        Next::Failed => return race.give_up(Instant::now()),
-                        Next::Continue => {}
-                    }
-                }
+                (sent, outcome) = race.attempts.next() => race.on_attempt_ended(sent, outcome, Instant::now()),
                 Ok(()) = recoveries.changed() => {
                     if let Some(recovery) = *recoveries.borrow_and_update() {
-                        race.on_recovery(recovery, Instant::now());
+                        race.begun.exchange.note_recovery(recovery, Instant::now().into_std());
                     }
+                    None
                 }
-                () = sleep_until(wakes_at) => {
-                    let now = Instant::now();
-                    let is_settled = race.settles_at.is_some_and(|at| now >= at);
-                    if now >= deadline || is_settled && !race.leave_tier_without_tcp(now) {
-                        return race.give_up(now);
-                    }
-                    race.on_wakeup(now);
-                }
+                () = sleep_until(wakes_at) => race.on_wakeup(deadline, Instant::now()),
+            };
+            if let Some(outcome) = ended {
+                let (now, start, attempts) = (Instant::now(), race.begun.start, race.transmissions);
+                state.observers.notify(key, now, || Event::ExchangeEnded { attempts, took: now - start });
+                return outcome;
             }
         }
     }
@@ -118,31 +112,21 @@ struct Race<'a, N> {
     state: &'a State,
     network: &'a N,
     key: &'a Key,
-    start: Instant,
-    exchange: Exchange,
+    begun: Begun,
     attempts: Attempts<'a>,
     /// A failure or a truncated answer, in case nothing better arrives.
     fallback: Option<Vec<u8>>,
     /// When to return the truncated answer if the whole one has not arrived.
     settles_at: Option<Instant>,
-    /// The guard of the tier server that was queried last.
-    guard: Option<Guard>,
     /// The number of transmissions.
     transmissions: u8,
 }
 
-/// What to do after the end of an attempt.
-enum Next {
-    Done(Vec<u8>),
-    Continue,
-    /// No server is left.
-    Failed,
-}
-
+/// Methods that return an outcome: `None` while the exchange has not ended.
 impl<N: Network> Race<'_, N> {
     fn transmit(&mut self, Transmission { target, reason }: Transmission, now: Instant) {
         if reason != Reason::First {
-            self.state.metrics().retransmissions.inc();
+            self.state.metrics.retransmissions.inc();
         }
         // The oldest attempt is the likeliest to be lost.
         if self.attempts.0.len() >= limits::ATTEMPTS_IN_FLIGHT {
@@ -151,223 +135,163 @@ impl<N: Network> Race<'_, N> {
         let (network, key) = (self.network, self.key);
         let is_repeated = matches!(reason, Reason::Loss | Reason::Timeout | Reason::Recovery);
         let future = Box::pin(network.ask(target, key, is_repeated));
-        self.attempts.0.push(Attempt { target, sent_at: now, future });
+        self.attempts.0.push(Attempt { sent: Sent { target, at: now }, future });
         self.transmissions = self.transmissions.saturating_add(1);
-        self.state.observers().notify(key, now, || Event::AttemptStarted { target });
-        let is_guarded = self.guard.as_ref().is_some_and(|guard| guard.server() == target.server);
+        self.state.observers.notify(key, now, || Event::AttemptStarted { target });
+        let is_guarded = self.begun.guard.as_ref().is_some_and(|guard| guard.server() == target.server);
         if self.state.is_tier_server(target.server) && !is_guarded {
-            self.guard = Some(Guard::new(target.server, FIRST_PAUSE, now.into_std(), random::chance()));
+            let guard = Guard::new(target.server, FIRST_PAUSE, now.into_std(), random::chance());
+            self.begun.guard = Some(Box::new(guard));
         }
     }
 
     fn wakes_at(&self) -> Instant {
-        let policy_at = self.state.wakes_at(&self.exchange);
-        let guard_at = self.guard.as_ref().map(|guard| Instant::from_std(guard.wakes_at()));
-        [Some(policy_at), guard_at, self.settles_at].into_iter().flatten().min().unwrap_or(policy_at)
+        let policy_at = self.state.wakes_at(&self.begun.exchange);
+        let guard_at = self.begun.guard.as_ref().map(|guard| Instant::from_std(guard.wakes_at()));
+        [guard_at, self.settles_at].into_iter().flatten().fold(policy_at, Instant::min)
     }
 
-    fn on_wakeup(&mut self, now: Instant) {
-        if self.guard_tier(now) {
-            return;
+    fn on_wakeup(&mut self, deadline: Instant, now: Instant) -> Option<Outcome> {
+        if now >= deadline {
+            return Some(self.give_up(now));
         }
-        if let Some(transmission) = self.state.due_transmission(&mut self.exchange, now) {
+        if self.settles_at.is_some_and(|at| now >= at) {
+            return self.leave_tier_without_tcp(now);
+        }
+        if !self.guard_tier(now)
+            && let Some(transmission) = self.state.due_transmission(&mut self.begun.exchange, now)
+        {
             self.transmit(transmission, now);
         }
-    }
-
-    /// A server was silent and has answered another query.
-    fn on_recovery(&mut self, recovery: Recovery, now: Instant) {
-        self.exchange.note_recovery(recovery, now.into_std());
+        None
     }
 
     /// An attempt has ended.
     fn on_attempt_ended(
         &mut self,
-        attempt: &Attempt<'_>,
+        sent: Sent,
         outcome: io::Result<Vec<u8>>,
         now: Instant,
-    ) -> Next {
-        let Attempt { target, sent_at, .. } = *attempt;
-        let took = now - sent_at;
-        let result = match &outcome {
-            Ok(response) => classify_from(self.state, self.key, target, response, now),
+    ) -> Option<Outcome> {
+        let target @ Target { server, transport } = sent.target;
+        let response = match outcome {
+            Ok(response) => response,
             Err(error) => {
-                tracing::debug!(%error, transport = target.transport.name(), "a query to an upstream failed");
-                AttemptResult::Unreachable
+                tracing::debug!(%error, transport = transport.name(), "a query to an upstream failed");
+                self.state.record_attempt(self.key, sent, AttemptResult::Unreachable, now);
+                return self.on_unreachable(target, now);
             }
         };
-        self.state.record_attempt(self.key, target, result, took, now);
-        let Ok(response) = outcome else { return self.on_unreachable(target, now) };
-        let is_tier_server = self.state.is_tier_server(target.server);
-        let server = if is_tier_server { Server::SharedTier } else { Server::Upstream };
-        self.state.metrics().responses.inc((server, ResponseCode::of(&response)));
-        let answered = (result != AttemptResult::Failure).then_some(&self.exchange);
-        self.state.record_response(target.server, sent_at, answered, now);
+        let result = classify_from(self.state, self.key, target, &response, now);
+        let answered = (result != AttemptResult::Failure).then_some(&self.begun.exchange);
+        self.state.record_response(self.key, sent, &response, result, answered, now);
         match result {
             AttemptResult::NegativeIgnored => {
-                self.drop_attempts(now, |server| server == target.server);
-                let next = self.state.next_after_denial(&mut self.exchange, target.server, now);
+                self.drop_attempts(now, |of| of == server);
+                let mut state = self.state.lock();
+                let next = state.policy.next_after_denial(&mut self.begun.exchange, server, now.into_std());
+                drop(state);
                 self.continue_with(next, now)
             }
             AttemptResult::Failure => {
                 self.fallback.get_or_insert(response);
-                self.drop_attempts(now, |server| server == target.server);
-                self.leave(target.server, FallbackReason::Failure, now)
+                self.drop_attempts(now, |of| of == server);
+                self.leave(server, FallbackReason::Failure, now)
             }
-            AttemptResult::Truncated => {
-                if !self.state.should_try_tcp(target.server, now) {
-                    if is_tier_server {
-                        self.fallback = Some(response);
-                        self.drop_attempts(now, |server| server == target.server);
-                        return self.leave(target.server, FallbackReason::Failure, now);
-                    }
-                    self.drop_attempts(now, |_| true);
-                    return Next::Done(response);
-                }
+            AttemptResult::Truncated if self.state.should_try_tcp(server, now) => {
                 // A truncated answer is better than a failure. The server asks for TCP: that is no
                 // retransmission.
                 self.fallback = Some(response);
                 self.settles_at = Some(now + limits::TRUNCATED_TIMEOUT);
-                self.exchange.settle();
-                let over_tcp = Target { transport: Transport::Tcp, ..target };
-                if !self.attempts.0.iter().any(|attempt| attempt.target == over_tcp) {
+                self.begun.exchange.settle();
+                let over_tcp = Target { server, transport: Transport::Tcp };
+                if !self.attempts.0.iter().any(|attempt| attempt.sent.target == over_tcp) {
                     self.transmit(Transmission { target: over_tcp, reason: Reason::First }, now);
                 }
-                Next::Continue
+                None
+            }
+            AttemptResult::Truncated if self.state.is_tier_server(server) => {
+                self.fallback = Some(response);
+                self.drop_attempts(now, |of| of == server);
+                self.leave(server, FallbackReason::Failure, now)
             }
             _ => {
-                if target.transport == Transport::Tcp {
-                    self.state.record_tcp_fetch(target.server, true, now);
+                if transport == Transport::Tcp {
+                    self.state.record_tcp_fetch(server, true, now);
                 }
                 self.drop_attempts(now, |_| true);
-                Next::Done(response)
+                Some(Ok(response))
             }
         }
     }
 
     /// No server listens at the address, or the connection broke.
-    fn on_unreachable(&mut self, target: Target, now: Instant) -> Next {
-        if self.attempts.0.iter().any(|attempt| attempt.target.server == target.server) {
+    fn on_unreachable(&mut self, Target { server, transport }: Target, now: Instant) -> Option<Outcome> {
+        let is_tier_server = self.state.is_tier_server(server);
+        if self.attempts.0.iter().any(|attempt| attempt.sent.target.server == server) {
             // An earlier transmission is still in flight. The server may have closed a connection because of
             // a limit; it refuses a datagram only when it is gone.
-            if target.transport == Transport::Udp && !self.state.is_tier_server(target.server) {
-                self.state.record_refusal(&self.exchange, target.server, now);
+            if transport == Transport::Udp && !is_tier_server {
+                self.state.lock().policy.record_refusal(&self.begun.exchange, server, now.into_std());
             }
-            return Next::Continue;
+            return None;
         }
-        if self.state.is_tier_server(target.server) {
+        if transport == Transport::Tcp && self.settles_at.is_some() {
+            self.state.record_tcp_fetch(server, false, now);
+        }
+        if is_tier_server {
             // A truncated answer of a tier that accepts no more connections may be empty: the next server has
             // the whole one.
-            if self.settles_at.take().is_some() && target.transport == Transport::Tcp {
-                self.state.record_tcp_fetch(target.server, false, now);
-            }
-            return self.leave(target.server, FallbackReason::Unreachable, now);
+            self.settles_at = None;
+            return self.leave(server, FallbackReason::Unreachable, now);
         }
-        if let Some(truncated) = self.fallback.take_if(|_| target.transport == Transport::Tcp) {
-            if self.settles_at.is_some() {
-                self.state.record_tcp_fetch(target.server, false, now);
-            }
-            return Next::Done(truncated);
+        if let Some(truncated) = self.fallback.take_if(|_| transport == Transport::Tcp) {
+            return Some(Ok(truncated));
         }
-        if let Some(transmission) = self.state.next_after_refusal(&mut self.exchange, target.server, now) {
+        let mut state = self.state.lock();
+        let next = state.policy.next_after_refusal(&mut self.begun.exchange, server, now.into_std());
+        drop(state);
+        if let Some(transmission) = next {
             self.transmit(transmission, now);
         }
-        Next::Continue
+        None
     }
 
     /// Stops querying that server, and queries the next one.
-    fn leave(&mut self, server: usize, reason: FallbackReason, now: Instant) -> Next {
-        self.guard.take_if(|guard| guard.server() == server);
-        let next = self.state.leave(&mut self.exchange, server, now);
+    fn leave(&mut self, server: usize, reason: FallbackReason, now: Instant) -> Option<Outcome> {
+        self.begun.guard.take_if(|guard| guard.server() == server);
+        let next = self.state.lock().policy.leave(&mut self.begun.exchange, server, now.into_std());
         if next.is_some() && self.state.is_tier_server(server) {
-            self.state.metrics().fallbacks.inc(reason);
+            self.state.metrics.fallbacks.inc(reason);
         }
         self.continue_with(next, now)
     }
 
-    /// Leaves a server of the shared tier whose TCP connection has brought nothing of the truncated answer.
-    /// Returns whether the exchange continues with the next server.
-    fn leave_tier_without_tcp(&mut self, now: Instant) -> bool {
-        let mut targets = self.attempts.0.iter().map(|attempt| attempt.target);
-        let is_tcp_to_tier =
-            |target: &Target| target.transport == Transport::Tcp && self.state.is_tier_server(target.server);
-        let Some(Target { server, .. }) = targets.find(is_tcp_to_tier) else { return false };
-        self.state.record_tcp_fetch(server, false, now);
-        self.settles_at = None;
-        self.drop_attempts(now, |attempted| attempted == server);
-        match self.leave(server, FallbackReason::Timeout, now) {
-            Next::Continue => true,
-            Next::Done(response) => {
-                self.fallback = Some(response);
-                false
-            }
-            Next::Failed => false,
-        }
-    }
-
     /// Sends the next transmission; without one, waits for the attempts in flight.
-    fn continue_with(&mut self, next: Option<Transmission>, now: Instant) -> Next {
+    fn continue_with(&mut self, next: Option<Transmission>, now: Instant) -> Option<Outcome> {
         if let Some(transmission) = next {
             self.transmit(transmission, now);
         }
-        if self.exchange.is_exhausted() && self.attempts.0.is_empty() {
-            self.fallback.take().map_or(Next::Failed, Next::Done)
-        } else {
-            Next::Continue
-        }
-    }
-
-    /// Does what the guard says about a silent server of the tier. Returns whether another server was queried
-    /// in its place.
-    fn guard_tier(&mut self, now: Instant) -> bool {
-        let Some(guard) = &mut self.guard else { return false };
-        match guard.due_action(now.into_std()) {
-            Some(GuardAction::Probe { server, since }) => self.state.request_probe(server, since),
-            Some(GuardAction::Leave { server, unless_alive_since }) => {
-                match self.state.finding(server, unless_alive_since) {
-                    Some(Finding::Alive) => {
-                        let again = guard.rearmed(now.into_std(), random::chance());
-                        self.guard = Some(again);
-                    }
-                    None if guard.postpone(now.into_std()) => {
-                        self.state.request_probe(server, unless_alive_since);
-                    }
-                    _ => {
-                        self.leave(server, FallbackReason::Timeout, now);
-                        return true;
-                    }
-                }
-            }
-            None => {}
-        }
-        false
+        let is_over = self.begun.exchange.is_exhausted() && self.attempts.0.is_empty();
+        is_over.then(|| self.fallback.take().ok_or(Failed))
     }
 
     /// Drops the attempts at these servers, because a response has made them superfluous.
     fn drop_attempts(&mut self, now: Instant, concerns: impl Fn(usize) -> bool) {
-        for Attempt { target, sent_at, .. } in
-            self.attempts.0.extract_if(.., |attempt| concerns(attempt.target.server))
-        {
-            self.state.record_attempt(self.key, target, AttemptResult::Superseded, now - sent_at, now);
+        for attempt in self.attempts.0.extract_if(.., |attempt| concerns(attempt.sent.target.server)) {
+            self.state.record_attempt(self.key, attempt.sent, AttemptResult::Superseded, now);
         }
     }
 
-    /// Ends the exchange at its deadline, or because no server is left.
-    fn give_up(mut self, now: Instant) -> Result<Vec<u8>, Failed> {
-        for Attempt { target, sent_at, .. } in self.attempts.0.drain(..) {
-            if self.settles_at.is_some() && target.transport == Transport::Tcp {
-                self.state.record_tcp_fetch(target.server, false, now);
+    /// Ends the exchange at its deadline, or when it waits no longer for TCP.
+    fn give_up(&mut self, now: Instant) -> Outcome {
+        for Attempt { sent, .. } in self.attempts.0.drain(..) {
+            if self.settles_at.is_some() && sent.target.transport == Transport::Tcp {
+                self.state.record_tcp_fetch(sent.target.server, false, now);
             }
-            self.state.record_attempt(self.key, target, AttemptResult::Timeout, now - sent_at, now);
+            self.state.record_attempt(self.key, sent, AttemptResult::Timeout, now);
         }
-        self.notify_ended(now);
-        self.fallback.ok_or(Failed)
-    }
-
-    /// Notifies observers of the end of the exchange.
-    fn notify_ended(&self, now: Instant) {
-        let ended = || Event::ExchangeEnded { attempts: self.transmissions, took: now - self.start };
-        self.state.observers().notify(self.key, now, ended);
+        self.fallback.take().ok_or(Failed)
     }
 }
 

@@ -1,36 +1,36 @@
 //! A connected socket that queries may share, and the task that reads it. [`queries`] assigns datagrams to
 //! queries.
 
-use std::fmt::Debug;
 use std::io;
 use std::net::SocketAddr;
-use std::os::fd::AsRawFd as _;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::pin;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, Weak};
 
-use nix::sys::socket::sockopt::{Ipv4RecvErr, Ipv6RecvErr};
-use nix::sys::socket::{MsgFlags, SockaddrStorage, recvmsg, setsockopt};
-use podlocal_dns::wire::Message;
+use podlocal_dns::upstream::Recovery;
 use tokio::net::UdpSocket;
-use tokio::sync::Notify;
+use tokio::sync::{Notify, watch};
 use tokio::time::{Instant, sleep_until};
 
+use super::outgoing::Arrival;
 use super::socket::{self, READABLE_OR_ERROR, forget_readiness};
 use crate::datagrams;
 use crate::limits;
 use crate::metrics::Metrics;
+use crate::supervise::lock;
 
-use queries::{Delivery, DirectReceiver, Dispatched, InFlightQueries};
+use queries::{DirectReceiver, Dispatched, Handover, InFlightQueries};
+use ticket::Ticket;
 
 pub mod queries;
+pub mod ticket;
 
-/// A place in which a new socket is shared once a query on it was answered.
-pub trait Place: Debug + Send + Sync {
-    /// Puts the socket there, unless another one has taken the place meanwhile; returns whether it did.
-    fn take(&self, socket: &Arc<SharedSocket>) -> bool;
-}
+/// A place for a shared socket. Weak: a socket lives until it has expired and no query is in flight.
+pub type Slot = Mutex<Weak<SharedSocket>>;
+
+/// The last recovery of a server, and notifications of the next ones.
+pub type Recoveries = watch::Receiver<Option<Recovery>>;
 
 /// A connected socket, and the queries that were sent on it.
 #[derive(Debug)]
@@ -39,65 +39,50 @@ pub struct SharedSocket {
     queries: Mutex<InFlightQueries>,
     /// Wakes the reader to check whether it is still needed, or whether there may be more queries.
     changed: Notify,
-    /// Notified when a server that was silent has answered.
-    recovered: Arc<Notify>,
     expires: Instant,
     /// Where it is shared once a query on it was answered, and whether that has happened.
-    place: Option<Box<dyn Place>>,
+    slot: Option<Arc<Slot>>,
     is_answered: AtomicBool,
     metrics: Arc<Metrics>,
 }
 
-/// A query that was sent.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Sent {
-    /// The id of its message.
-    pub id: u16,
-    /// Its index among the queries of the socket.
-    pub index: usize,
-}
-
-/// How many bytes of an undelivered datagram are read: enough to know which query it was.
-const QUOTED: usize = 512;
-
 impl SharedSocket {
-    /// A new socket that is connected to that server, and the query on it whose message `write` makes. It
-    /// takes no further queries until that one was answered, and none at all without a place. Its reader ends
-    /// when the socket is retired and no query is in flight.
+    /// A new socket that is connected to that server, and the index of the query on it whose message `write`
+    /// makes. It takes no further queries until that one was answered, and none at all without a slot. Its
+    /// reader ends when the socket is retired and no query is in flight.
     pub fn open(
         server: SocketAddr,
-        place: Option<Box<dyn Place>>,
+        slot: Option<Arc<Slot>>,
         write: impl FnOnce(u16, &mut Vec<u8>),
-        recovered: &Arc<Notify>,
+        recoveries: Recoveries,
         metrics: &Arc<Metrics>,
         now: Instant,
-    ) -> io::Result<(Arc<Self>, Sent)> {
+    ) -> io::Result<(Arc<Self>, usize)> {
         let mut queries = InFlightQueries::default();
         let id = super::random::id()?;
         let socket = socket::with_message(|out| {
             write(id, out);
             socket::send_from_new_socket(server, out)
         })?;
-        let index = queries.insert(id);
-        queries.retire();
+        let index = queries.insert(id, now);
+        queries.is_retired = true;
         let shared = Arc::new(Self {
             socket,
             queries: Mutex::new(queries),
             changed: Notify::new(),
-            recovered: Arc::clone(recovered),
             expires: now + limits::UPSTREAM_SOCKET_LIFETIME,
-            place,
+            slot,
             is_answered: AtomicBool::new(false),
             metrics: Arc::clone(metrics),
         });
         let reader = Arc::clone(&shared);
-        tokio::spawn(async move { reader.run_reader().await });
-        Ok((shared, Sent { id, index }))
+        tokio::spawn(async move { reader.run_reader(recoveries).await });
+        Ok((shared, index))
     }
 
-    /// Sends the message that `write` makes with an id; `None`: the socket has expired, has had all its
-    /// queries, or cannot send.
-    pub fn send(&self, write: impl FnOnce(u16, &mut Vec<u8>), now: Instant) -> io::Result<Option<Sent>> {
+    /// Sends the message that `write` makes with an id, and returns the index of the query; `None`: the
+    /// socket has expired, has had all its queries, or cannot send.
+    pub fn send(&self, write: impl FnOnce(u16, &mut Vec<u8>), now: Instant) -> io::Result<Option<usize>> {
         let mut queries = self.lock();
         if now >= self.expires {
             return Ok(None);
@@ -112,23 +97,23 @@ impl SharedSocket {
             tracing::debug!(%error, "cannot send on a shared socket");
             return Ok(None);
         }
-        Ok(Some(Sent { id, index: queries.insert(id) }))
+        Ok(Some(queries.insert(id, now)))
     }
 
     /// The ticket by which a task receives the datagrams for a query that was just sent.
-    pub fn ticket(self: &Arc<Self>, sent: Sent, question: &[u8], now: Instant) -> Ticket {
-        self.lock().give_to_task(sent.index, question, None);
-        Ticket { shared: Arc::clone(self), index: sent.index, sent_at: now, is_answered: false }
+    pub fn ticket(self: &Arc<Self>, index: usize, question: &[u8]) -> Ticket {
+        self.lock().give_to_task(index, question, None);
+        Ticket::new(Arc::clone(self), index)
     }
 
     /// Lets a query that was just sent receive its datagrams without a task.
-    pub fn give_to(&self, sent: Sent, direct: Box<dyn DirectReceiver>) {
-        self.lock().give_to(sent.index, direct);
+    pub fn give_to(&self, index: usize, direct: Box<dyn DirectReceiver>) {
+        self.lock().give_to(index, direct);
     }
 
     /// Accepts no further queries; the socket is closed when no query is in flight.
     pub fn retire(&self) {
-        self.change(InFlightQueries::retire);
+        self.change(|queries| queries.is_retired = true);
     }
 
     fn change(&self, change: impl FnOnce(&mut InFlightQueries)) {
@@ -141,8 +126,8 @@ impl SharedSocket {
         }
     }
 
-    async fn run_reader(self: Arc<Self>) {
-        let mut recovered = pin!(self.recovered.notified());
+    async fn run_reader(self: Arc<Self>, recoveries: Recoveries) {
+        let mut recovered = pin!(next_recovery(recoveries));
         let mut tick = pin!(sleep_until(Instant::now() + limits::UPSTREAM_TICK));
         while !self.lock().is_over() {
             tokio::select! {
@@ -156,12 +141,12 @@ impl SharedSocket {
                     datagrams::send_queued();
                 }
                 () = self.changed.notified() => tick.as_mut().reset(Instant::now() + limits::UPSTREAM_TICK),
-                () = recovered.as_mut() => {
-                    recovered.set(self.recovered.notified());
-                    tick.as_mut().reset(self.tick(Instant::now()));
+                (recovery, recoveries) = recovered.as_mut() => {
+                    recovered.set(next_recovery(recoveries));
+                    tick.as_mut().reset(self.tick(recovery, Instant::now()));
                 }
                 () = tick.as_mut() => {
-                    let next = self.tick(Instant::now());
+                    let next = self.tick(None, Instant::now());
                     tick.as_mut().reset(next);
                 }
             }
@@ -170,16 +155,14 @@ impl SharedSocket {
 
     /// Retires the socket when it has expired, and gives queries to tasks that need one. Returns the time of
     /// the next tick. While the server is silent, there are few: thousands of queries may wait then.
-    fn tick(self: &Arc<Self>, now: Instant) -> Instant {
+    fn tick(self: &Arc<Self>, recovery: Option<Recovery>, now: Instant) -> Instant {
         let mut queries = self.lock();
-        if now >= self.expires {
-            queries.retire();
-        }
-        let due = queries.take_due(now);
-        let (next, takes_more) = (queries.next_check(), !queries.is_retired());
+        queries.is_retired |= now >= self.expires;
+        let (due, next) = queries.take_due(recovery, now);
+        let takes_more = !queries.is_retired;
         drop(queries);
-        for (index, direct) in due {
-            self.continue_in_task(index, direct, None);
+        for handover in due {
+            self.continue_in_task(handover);
         }
         let earliest = now + limits::UPSTREAM_TICK;
         if takes_more { earliest } else { next.map_or(now + limits::DEADLINE, |next| next.max(earliest)) }
@@ -213,75 +196,52 @@ impl SharedSocket {
                 let received = catch_unwind(AssertUnwindSafe(|| direct.receive(datagram, now)));
                 match received {
                     Ok(Err(direct)) => {
-                        self.continue_in_task(index, direct, Some(Delivery::Datagram(datagram.to_vec())));
+                        let message = Ok(Arrival::Message(datagram.to_vec()));
+                        self.continue_in_task((index, direct, Some(message)));
                     }
-                    Ok(Ok(())) => self.end(index, now, true),
-                    Err(_) => self.end(index, now, false),
+                    Ok(Ok(())) => {
+                        self.share();
+                        self.change(|queries| queries.remove(index, true));
+                    }
+                    Err(_) => self.change(|queries| queries.remove(index, false)),
                 }
             }
-            Ok(Dispatched::NearMissOfDirect(index, direct)) => {
-                self.continue_in_task(index, direct, Some(Delivery::NearMisses(1)));
-            }
+            Ok(Dispatched::NeedsTask(handover)) => self.continue_in_task(handover),
             Err(unwanted) => self.metrics.unwanted_replies.inc(unwanted),
         }
     }
 
-    /// Ends a query.
-    fn end(self: &Arc<Self>, index: usize, sent_at: Instant, is_answered: bool) {
-        if is_answered {
-            self.share();
-        }
-        self.change(|queries| queries.remove(index, sent_at, is_answered));
-    }
-
     /// Lets the socket take further queries, once a query on it was answered, unless another socket has taken
-    /// its place meanwhile.
+    /// its slot meanwhile.
     fn share(self: &Arc<Self>) {
         let is_first = !self.is_answered.swap(true, Ordering::Relaxed);
-        let Some(place) = self.place.as_ref().filter(|_| is_first) else { return };
-        if !place.take(self) {
+        let Some(slot) = self.slot.as_ref().filter(|_| is_first) else { return };
+        let mut slot = lock(slot);
+        if slot.strong_count() > 0 {
             return;
         }
-        // With this option the kernel reports which datagram was not delivered (ip(7)); without it, all
-        // queries in flight count as lost.
-        let is_ipv4 = self.socket.local_addr().is_ok_and(|address| address.is_ipv4());
-        let enabled = if is_ipv4 {
-            setsockopt(&self.socket, Ipv4RecvErr, &true)
-        } else {
-            setsockopt(&self.socket, Ipv6RecvErr, &true)
-        };
-        if let Err(error) = enabled {
+        *slot = Arc::downgrade(self);
+        drop(slot);
+        // Without the reports, all queries in flight count as lost when one is not delivered.
+        if let Err(error) = socket::enable_reports(&self.socket) {
             tracing::debug!(%error, "cannot enable reports of undelivered datagrams on a shared socket");
         }
-        self.lock().accept_more();
+        self.lock().is_retired = false;
         self.changed.notify_one();
     }
 
-    fn continue_in_task(
-        self: &Arc<Self>,
-        index: usize,
-        direct: Box<dyn DirectReceiver>,
-        delivery: Option<Delivery>,
-    ) {
+    fn continue_in_task(self: &Arc<Self>, (index, direct, delivery): Handover) {
         self.lock().give_to_task(index, direct.question(), delivery);
-        let ticket =
-            Ticket { shared: Arc::clone(self), index, sent_at: direct.sent_at(), is_answered: false };
-        direct.continue_in_task(ticket);
+        direct.continue_in_task(Ticket::new(Arc::clone(self), index));
     }
 
-    /// Reports undelivered datagrams to their queries, from the socket's error queue (recvmsg(2),
-    /// `MSG_ERRQUEUE`). Returns whether there were any.
+    /// Reports undelivered datagrams to their queries. Returns whether there were any.
     fn report_undelivered(self: &Arc<Self>) -> bool {
         let mut has_any = false;
-        let mut quoted = [0; QUOTED];
-        for _ in 0..limits::BATCH {
-            let mut slices = [io::IoSliceMut::new(&mut quoted)];
-            let flags = MsgFlags::MSG_ERRQUEUE | MsgFlags::MSG_DONTWAIT;
-            let read = recvmsg::<SockaddrStorage>(self.socket.as_raw_fd(), &mut slices, None, flags);
-            let Ok(length) = read.map(|message| message.bytes) else { break };
+        for report in (0..limits::BATCH).map_while(|_| socket::take_report(&self.socket).ok()) {
             has_any = true;
-            if let Some(message) = quoted.get(..length).and_then(Message::new) {
-                self.report(Some(message.id()), io::ErrorKind::ConnectionRefused);
+            if report.is_some() {
+                self.report(report, io::ErrorKind::ConnectionRefused);
             }
         }
         has_any
@@ -289,54 +249,24 @@ impl SharedSocket {
 
     /// Reports an error to the query with that id, or to all.
     fn report(self: &Arc<Self>, id: Option<u16>, kind: io::ErrorKind) {
-        let directs = self.lock().report_undelivered(id, kind);
-        for (index, direct) in directs {
-            self.continue_in_task(index, direct, Some(Delivery::Undelivered(kind)));
+        let without_task = self.lock().report_undelivered(id, kind);
+        for handover in without_task {
+            self.continue_in_task(handover);
         }
     }
 
     fn lock(&self) -> MutexGuard<'_, InFlightQueries> {
-        // A panic under the lock loses a query at most, which is retransmitted.
-        self.queries.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.queries)
     }
 }
 
-/// A query in flight whose datagrams a task receives. When it is dropped, no task waits for its answer any
-/// more.
-#[derive(Debug)]
-pub struct Ticket {
-    shared: Arc<SharedSocket>,
-    index: usize,
-    sent_at: Instant,
-    is_answered: bool,
-}
-
-impl Ticket {
-    /// Sends another message with the same id.
-    pub fn send(&self, bytes: &[u8]) -> io::Result<()> {
-        socket::send(&self.shared.socket, bytes)
+/// The next recovery, and the receiver for the ones after it.
+async fn next_recovery(mut recoveries: Recoveries) -> (Option<Recovery>, Recoveries) {
+    if recoveries.changed().await.is_err() {
+        std::future::pending::<()>().await; // there will be none
     }
-
-    /// Waits for what arrives next for the query.
-    pub async fn next_delivery(&mut self) -> Delivery {
-        std::future::poll_fn(|context| self.shared.lock().poll(self.index, context)).await
-    }
-
-    /// Notes that the query has been answered, and lets other queries share the socket, unless an attacker
-    /// may know its port.
-    pub fn mark_answered(&mut self, is_port_known: bool) {
-        self.is_answered = true;
-        if !is_port_known {
-            self.shared.share();
-        }
-    }
-}
-
-impl Drop for Ticket {
-    fn drop(&mut self) {
-        let Self { index, sent_at, is_answered, .. } = *self;
-        self.shared.change(|queries| queries.remove(index, sent_at, is_answered));
-    }
+    let recovery = *recoveries.borrow_and_update();
+    (recovery, recoveries)
 }
 
 #[cfg(test)]

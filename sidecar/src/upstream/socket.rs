@@ -5,7 +5,9 @@ use std::io::{self, IoSliceMut};
 use std::net::SocketAddr;
 use std::os::fd::AsRawFd as _;
 
-use nix::sys::socket::{MsgFlags, MultiHeaders, recvmmsg};
+use nix::sys::socket::sockopt::{Ipv4RecvErr, Ipv6RecvErr};
+use nix::sys::socket::{MsgFlags, MultiHeaders, SockaddrStorage, recvmmsg, recvmsg, setsockopt};
+use podlocal_dns::wire::Message;
 use socket2::{Domain, Protocol, Socket, Type};
 use tokio::io::Interest;
 use tokio::net::UdpSocket;
@@ -91,4 +93,27 @@ pub fn forget_readiness(socket: &UdpSocket) {
     for interest in [Interest::READABLE, Interest::ERROR] {
         let _ = socket.try_io(interest, || Err::<(), _>(io::ErrorKind::WouldBlock.into()));
     }
+}
+
+/// Lets the kernel report which datagrams are not delivered (ip(7)).
+pub fn enable_reports(socket: &UdpSocket) -> io::Result<()> {
+    if socket.local_addr()?.is_ipv4() {
+        setsockopt(socket, Ipv4RecvErr, &true)?;
+    } else {
+        setsockopt(socket, Ipv6RecvErr, &true)?;
+    }
+    Ok(())
+}
+
+/// How many bytes of an undelivered datagram are read: enough to know which query it was.
+const QUOTED: usize = 512;
+
+/// The id of the next query that was not delivered, from the socket's error queue (recvmsg(2),
+/// `MSG_ERRQUEUE`); `None` when it is not known.
+pub fn take_report(socket: &UdpSocket) -> io::Result<Option<u16>> {
+    let mut quoted = [0; QUOTED];
+    let mut slices = [IoSliceMut::new(&mut quoted)];
+    let flags = MsgFlags::MSG_ERRQUEUE | MsgFlags::MSG_DONTWAIT;
+    let length = recvmsg::<SockaddrStorage>(socket.as_raw_fd(), &mut slices, None, flags)?.bytes;
+    Ok(quoted.get(..length).and_then(Message::new).map(Message::id))
 }

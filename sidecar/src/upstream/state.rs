@@ -1,42 +1,42 @@
 //! The state of the servers, shared by all exchanges.
 
-use std::sync::atomic::{AtomicU32, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::sync::{Arc, Mutex, MutexGuard};
 
 use podlocal_dns::key::Key;
-use podlocal_dns::upstream::backup::BackupAnswer;
 use podlocal_dns::upstream::liveness::{Finding, Liveness};
-use podlocal_dns::upstream::{
-    Condition, Exchange, Policy, Recovery, ServerStatus, Setup, Target, Transmission,
-};
-use podlocal_settings::value::UpstreamTransport;
+use podlocal_dns::upstream::{Exchange, Policy, Recovery, ServerStatus, Setup, Target, Transmission};
 use tokio::sync::{Notify, watch};
 use tokio::time::Instant;
 
 use super::observers::{Event, Observers};
 use super::path::TcpSupport;
-use crate::metrics::{AttemptResult, Metrics};
+use crate::metrics::{AttemptResult, Metrics, ResponseCode, Server};
+use crate::supervise::lock;
 
 /// Shared by every exchange.
 #[derive(Debug)]
 pub struct State {
-    inner: Mutex<Inner>,
-    recovered: watch::Sender<Option<Recovery>>,
-    recoveries: AtomicU32,
-    recovery_notify: Arc<Notify>,
+    inner: Mutex<ServerState>,
+    /// Sends every recovery of a server.
+    pub recovered: watch::Sender<Option<Recovery>>,
     probe_requested: Notify,
-    setup: Setup,
-    /// The cluster domain.
-    zone: Vec<u8>,
-    metrics: Metrics,
-    observers: Observers,
+    /// The kinds of the servers.
+    pub setup: Setup,
+    /// The cluster domain, as a name on the wire.
+    pub zone: Vec<u8>,
+    /// The metrics in which everything is counted.
+    pub metrics: Metrics,
+    /// The observers of exchanges.
+    pub observers: Observers,
 }
 
+/// What changes.
 #[derive(Debug)]
-struct Inner {
-    policy: Policy,
-    liveness: Liveness,
+pub struct ServerState {
+    /// When which server is queried.
+    pub policy: Policy,
+    /// What probes have found.
+    pub liveness: Liveness,
     /// An ejected server, and the question of its trial.
     trial: Option<(usize, Arc<Key>)>,
     /// By server: whether TCP brings the answers that UDP truncates.
@@ -48,32 +48,32 @@ struct Inner {
 /// When an attempt failed, and how.
 pub type LastFailure = (Instant, AttemptResult);
 
+/// A query that was sent.
+#[derive(Debug, Clone, Copy)]
+pub struct Sent {
+    /// The server and the transport.
+    pub target: Target,
+    /// When it was sent.
+    pub at: Instant,
+}
+
 /// A server that is to be probed.
 #[derive(Debug)]
-pub enum Probe {
-    /// One of the shared tier: by questions that it answers by itself.
-    Tier {
-        /// The index of the server.
-        server: usize,
-        /// When the probing began.
-        began_at: Instant,
-    },
-    /// An ejected server: by a question that a client has asked, and that another server answers.
-    Trial {
-        /// The index of the server.
-        server: usize,
-        /// The question.
-        key: Arc<Key>,
-        /// When the trial began.
-        began_at: Instant,
-    },
+pub struct Probe {
+    /// The index of the server.
+    pub server: usize,
+    /// When the probing began.
+    pub began_at: Instant,
+    /// For an ejected server, a question that a client has asked, and that another server answers; for one of
+    /// the shared tier `None`: it is probed by questions that it answers by itself.
+    pub question: Option<Arc<Key>>,
 }
 
 impl State {
     /// All servers start healthy. Each of so many sources of queries has a retry budget; 0: one budget for
     /// all.
     pub fn new(setup: Setup, sources: usize, zone: Vec<u8>, metrics: Metrics) -> Self {
-        let inner = Inner {
+        let inner = ServerState {
             policy: Policy::new(setup).with_sources(sources),
             liveness: Liveness::new(setup.tier),
             trial: None,
@@ -83,14 +83,17 @@ impl State {
         Self {
             inner: Mutex::new(inner),
             recovered: watch::Sender::new(None),
-            recoveries: AtomicU32::new(0),
-            recovery_notify: Arc::default(),
             probe_requested: Notify::new(),
             setup,
             zone,
             metrics,
             observers: Observers::default(),
         }
+    }
+
+    /// The state, for a moment.
+    pub fn lock(&self) -> MutexGuard<'_, ServerState> {
+        lock(&self.inner)
     }
 
     /// Begins an exchange for that source of queries, and requests the trial or the probing of an ejected
@@ -132,45 +135,25 @@ impl State {
         Instant::from_std(self.lock().policy.deadline(exchange))
     }
 
-    /// Whether that answer of a backup server counts as the answer.
-    pub fn accepts_backup_answer(&self, answer: BackupAnswer, now: Instant) -> bool {
-        self.lock().policy.accepts_backup_answer(answer, now.into_std())
-    }
-
-    /// Records that the answer of a backup server does not count; returns the transmission to the next
-    /// server.
-    pub fn next_after_denial(
-        &self,
-        exchange: &mut Exchange,
-        server: usize,
-        now: Instant,
-    ) -> Option<Transmission> {
-        self.lock().policy.next_after_denial(exchange, server, now.into_std())
-    }
-
-    /// Records that a server refuses a query although an earlier transmission may still be answered.
-    pub fn record_refusal(&self, exchange: &Exchange, server: usize, now: Instant) {
-        self.lock().policy.record_refusal(exchange, server, now.into_std());
-    }
-
-    /// Records that a server refuses connections; returns the transmission to the next server.
-    pub fn next_after_refusal(
-        &self,
-        exchange: &mut Exchange,
-        server: usize,
-        now: Instant,
-    ) -> Option<Transmission> {
-        self.lock().policy.next_after_refusal(exchange, server, now.into_std())
-    }
-
-    /// Stops an exchange from querying a server; returns the transmission to the next server.
-    pub fn leave(&self, exchange: &mut Exchange, server: usize, now: Instant) -> Option<Transmission> {
-        self.lock().policy.leave(exchange, server, now.into_std())
-    }
-
-    /// Records a response with any RCODE to a transmission of that time; `answered` is the exchange whose
-    /// answer it is.
+    /// Records the response that ends an attempt; `answered` is the exchange whose answer it is.
     pub fn record_response(
+        &self,
+        key: &Key,
+        sent: Sent,
+        response: &[u8],
+        result: AttemptResult,
+        answered: Option<&Exchange>,
+        now: Instant,
+    ) {
+        let Sent { target: Target { server, .. }, at } = sent;
+        let kind = if self.is_tier_server(server) { Server::SharedTier } else { Server::Upstream };
+        self.metrics.responses.inc((kind, ResponseCode::of(response)));
+        self.record_attempt(key, sent, result, now);
+        self.record_sign_of_life(server, at, answered, now);
+    }
+
+    /// Records a response with any RCODE to a query of that time, for the health of the server.
+    pub fn record_sign_of_life(
         &self,
         server: usize,
         sent_at: Instant,
@@ -185,9 +168,19 @@ impl State {
         drop(inner);
         if recovery.is_some() {
             self.recovered.send_replace(recovery);
-            self.recoveries.fetch_add(1, Ordering::Release);
-            self.recovery_notify.notify_waiters();
         }
+    }
+
+    /// Records the end of an attempt: in the metrics, as the last failure of its server, and for observers.
+    pub fn record_attempt(&self, key: &Key, sent: Sent, result: AttemptResult, now: Instant) {
+        let (target, took) = (sent.target, now - sent.at);
+        self.metrics.attempt(target.transport, result, took);
+        if matches!(result, AttemptResult::Failure | AttemptResult::Timeout | AttemptResult::Unreachable)
+            && let Some(last) = self.lock().last_failures.get_mut(target.server)
+        {
+            *last = Some((now, result));
+        }
+        self.observers.notify(key, now, || Event::AttemptEnded { target, result, took });
     }
 
     /// Whether a truncated answer of that server is fetched over TCP now.
@@ -204,38 +197,10 @@ impl State {
         }
     }
 
-    /// Records the end of an attempt: in the metrics, as the last failure of its server, and for observers.
-    pub fn record_attempt(
-        &self,
-        key: &Key,
-        target: Target,
-        result: AttemptResult,
-        took: Duration,
-        now: Instant,
-    ) {
-        self.metrics.attempt(target.transport, result, took);
-        if matches!(result, AttemptResult::Failure | AttemptResult::Timeout | AttemptResult::Unreachable)
-            && let Some(last) = self.lock().last_failures.get_mut(target.server)
-        {
-            *last = Some((now, result));
-        }
-        self.observers.notify(key, now, || Event::AttemptEnded { target, result, took });
-    }
-
-    /// The observers of exchanges.
-    pub fn observers(&self) -> &Observers {
-        &self.observers
-    }
-
     /// The state of each server and its last failure, in the order of the settings.
     pub fn server_statuses(&self) -> Vec<(ServerStatus, Option<LastFailure>)> {
         let inner = self.lock();
         inner.policy.server_statuses().into_iter().zip(inner.last_failures.iter().copied()).collect()
-    }
-
-    /// The retry budget, in tenths of a retransmission.
-    pub fn budget_tenths(&self) -> u32 {
-        self.lock().policy.budget_tenths()
     }
 
     /// Takes a token from the retry budget; `false`: there is none.
@@ -246,43 +211,8 @@ impl State {
         may
     }
 
-    fn count_refused(&self, inner: &mut Inner) {
+    fn count_refused(&self, inner: &mut ServerState) {
         self.metrics.budget_exhausted.inc_by(inner.policy.take_refused_retransmissions().into());
-    }
-
-    /// Whether a query that no client waits for may be sent now.
-    pub fn may_refresh(&self, now: Instant) -> bool {
-        self.lock().policy.may_refresh(now.into_std())
-    }
-
-    /// The health of all servers together.
-    pub fn condition(&self, now: Instant) -> Condition {
-        self.lock().policy.condition(now.into_std())
-    }
-
-    /// Whether each server is ejected.
-    pub fn ejected(&self) -> Vec<bool> {
-        self.lock().policy.ejected()
-    }
-
-    /// The last recovery, if there was one since `since`.
-    pub fn recovery_since(&self, since: u32) -> Option<Recovery> {
-        if self.recovery_count() == since { None } else { *self.recovered.borrow() }
-    }
-
-    /// Notified after every recovery.
-    pub fn recovery_notify(&self) -> &Arc<Notify> {
-        &self.recovery_notify
-    }
-
-    /// How many recoveries there have been.
-    pub fn recovery_count(&self) -> u32 {
-        self.recoveries.load(Ordering::Acquire)
-    }
-
-    /// Receives every recovery from now on.
-    pub fn recoveries(&self) -> watch::Receiver<Option<Recovery>> {
-        self.recovered.subscribe()
     }
 
     /// Requests the probing of a tier server, unless one has started at `since` or later.
@@ -305,10 +235,10 @@ impl State {
     fn begin_probe(&self, began_at: Instant) -> Option<Probe> {
         let mut inner = self.lock();
         if let Some(server) = inner.liveness.begin_probe(began_at.into_std()) {
-            return Some(Probe::Tier { server, began_at });
+            return Some(Probe { server, began_at, question: None });
         }
         let (server, key) = inner.trial.take()?;
-        Some(Probe::Trial { server, key, began_at })
+        Some(Probe { server, began_at, question: Some(key) })
     }
 
     /// Records what the probing of a server that began at that time has found.
@@ -318,38 +248,8 @@ impl State {
         inner.policy.record_probe(server, finding, began_at.into_std(), now.into_std());
     }
 
-    /// The finding about a tier server, if a probing began at `since` or later and has ended.
-    pub fn finding(&self, server: usize, since: std::time::Instant) -> Option<Finding> {
-        self.lock().liveness.finding(server, since)
-    }
-
     /// Whether a server belongs to the shared tier.
     pub fn is_tier_server(&self, server: usize) -> bool {
         server < self.setup.tier
-    }
-
-    /// Whether a server is a backup server, which may know other names.
-    pub fn is_backup(&self, server: usize) -> bool {
-        self.setup.is_backup(server)
-    }
-
-    /// The cluster domain, as a name on the wire.
-    pub fn zone(&self) -> &[u8] {
-        &self.zone
-    }
-
-    /// The transports of the settings.
-    pub fn transport(&self) -> UpstreamTransport {
-        self.setup.transport
-    }
-
-    /// The metrics in which everything is counted.
-    pub fn metrics(&self) -> &Metrics {
-        &self.metrics
-    }
-
-    fn lock(&self) -> MutexGuard<'_, Inner> {
-        // Every change is a sequence of assignments of plain numbers; a panic between two does no harm.
-        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -5,9 +5,9 @@ use std::net::SocketAddr;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
-use tokio::time::{Instant, timeout};
+use tokio::time::Instant;
 
-use super::outgoing::OutgoingQuery;
+use super::outgoing::{Arrival, Link, OutgoingQuery, Received};
 use super::pool::{self, Connection};
 use super::random;
 use crate::limits;
@@ -30,47 +30,40 @@ pub fn is_quiet(stream: &TcpStream) -> bool {
 /// Sends the query over that connection; returns the answer or an error of the connection. The caller limits
 /// the time, and keeps the connection only when there is an answer: otherwise a late answer would arrive
 /// first for the next query.
-///
-/// A message that does not answer this query is skipped, a limited number of times: unlike a datagram it
-/// cannot be forged from another address, so the server is confused.
 pub async fn exchange(stream: &mut TcpStream, query: &mut OutgoingQuery<'_>) -> io::Result<Vec<u8>> {
-    send(stream, &query.bytes()).await?;
-    let (must_resend, response) = receive_response(stream, query).await?;
-    if must_resend {
-        // Such a server may close the connection as well.
-        let again = Box::pin(timeout(limits::WITHOUT_EDNS_TIMEOUT, async {
-            send(stream, &query.bytes()).await?;
-            receive_response(stream, query).await
-        }));
-        let again = again.await;
-        if let Ok(Ok((_, response))) = again {
-            return Ok(response);
-        }
-        query.record_fallback_failure();
+    let mut link = TcpLink { stream, frames_left: limits::STRAY_FRAMES };
+    link.send(&query.bytes()).await?;
+    match query.response(&mut link).await? {
+        Received::Response(response) | Received::Failure(response) => Ok(response),
+        Received::Distrusted(_) => Err(io::ErrorKind::InvalidData.into()),
     }
-    Ok(response)
 }
 
-/// The first message that is not ignored, and whether to resend the query without EDNS before returning it.
-async fn receive_response(
-    stream: &mut TcpStream,
-    query: &mut OutgoingQuery<'_>,
-) -> io::Result<(bool, Vec<u8>)> {
-    for _ in 0..limits::STRAY_FRAMES {
-        let frame = receive(stream).await?;
-        if let Some(received) = query.receive(&frame, Transport::Tcp).response(|| frame) {
-            return Ok(received);
-        }
-    }
-    Err(io::Error::new(io::ErrorKind::InvalidData, "the server answers other queries"))
+/// A connection with one query. A message that does not answer it is skipped, a limited number of times:
+/// unlike a datagram it cannot be forged from another address, so the server is confused.
+struct TcpLink<'a> {
+    stream: &'a mut TcpStream,
+    frames_left: usize,
 }
 
-/// In one write, so that it leaves in one segment (RFC 7766 section 8).
-async fn send(stream: &mut TcpStream, message: &[u8]) -> io::Result<()> {
-    let mut frame = Vec::with_capacity(2 + message.len());
-    frame.extend_from_slice(&(message.len() as u16).to_be_bytes());
-    frame.extend_from_slice(message);
-    stream.write_all(&frame).await
+impl Link for TcpLink<'_> {
+    const TRANSPORT: Transport = Transport::Tcp;
+
+    /// In one write, so that it leaves in one segment (RFC 7766 section 8).
+    async fn send(&mut self, message: &[u8]) -> io::Result<()> {
+        let mut frame = Vec::with_capacity(2 + message.len());
+        frame.extend_from_slice(&(message.len() as u16).to_be_bytes());
+        frame.extend_from_slice(message);
+        self.stream.write_all(&frame).await
+    }
+
+    async fn receive(&mut self) -> io::Result<Arrival> {
+        let Some(left) = self.frames_left.checked_sub(1) else {
+            return Err(io::Error::new(io::ErrorKind::InvalidData, "the server answers other queries"));
+        };
+        self.frames_left = left;
+        receive(self.stream).await.map(Arrival::Message)
+    }
 }
 
 /// Reads one frame. Its memory grows with the bytes that arrive, not with the announced length.
@@ -88,15 +81,13 @@ async fn receive(stream: &mut TcpStream) -> io::Result<Vec<u8>> {
 mod tests {
     use super::*;
     use crate::metrics::Metrics;
-    use crate::upstream::loop_detection::LoopMarker;
-    use crate::upstream::query_message::QueryMessage;
+    use crate::upstream::path::Path;
     use podlocal_dns::key::Key;
     use podlocal_dns::wire::{self, Flags};
-    use std::sync::Mutex;
     use tokio::net::TcpListener;
 
-    /// A connection to a server that answers its first question with these bytes and closes.
-    async fn served(answer: impl FnOnce(Vec<u8>) -> Vec<u8> + Send + 'static) -> TcpStream {
+    /// The kind of error of a query to a server that answers it with these bytes and closes.
+    async fn error_of(answer: impl FnOnce(Vec<u8>) -> Vec<u8> + Send + 'static) -> io::ErrorKind {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("binds");
         let address = listener.local_addr().expect("an address");
         tokio::spawn(async move {
@@ -104,59 +95,35 @@ mod tests {
             let question = receive(&mut stream).await.expect("a question");
             stream.write_all(&answer(question)).await.expect("sends");
         });
-        connect(address).await.expect("connects").stream
-    }
-
-    async fn asked(answer: impl FnOnce(Vec<u8>) -> Vec<u8> + Send + 'static) -> io::Result<Vec<u8>> {
         let key = Key::new(b"\x01a\x00\x00\x01\x00\x01", Flags(Flags::RD), false);
-        let question = QueryMessage::new(&key, LoopMarker::new().expect("random")).expect("random");
-        let (path, (metrics, _)) = (Mutex::default(), Metrics::new());
-        exchange(
-            &mut served(answer).await,
-            &mut OutgoingQuery::new(question, &path, &metrics, false, Instant::now()),
-        )
-        .await
+        let (path, metrics, now) =
+            (Path::new(address, false).expect("random"), Metrics::new().0, Instant::now());
+        let query = OutgoingQuery::new(&key, &path, &metrics, Box::default(), false, now);
+        let mut stream = connect(address).await.expect("connects").stream;
+        let response = exchange(&mut stream, &mut query.expect("random")).await;
+        response.expect_err("no answer").kind()
     }
 
     fn framed(message: &[u8]) -> Vec<u8> {
         [(message.len() as u16).to_be_bytes().as_slice(), message].concat()
     }
 
-    /// The server's answer: the question with QR set, without its OPT record.
-    fn answer(mut question: Vec<u8>) -> Vec<u8> {
-        question.truncate(12 + 7);
-        wire::put_counts(&mut question, 1, [0; 3]);
-        question[2] |= 0x80;
-        question
-    }
-
-    #[tokio::test]
-    async fn empty_frames_and_frames_for_other_questions_are_skipped() {
-        let response = asked(|question| {
-            let good = answer(question);
-            let mut other_id = good.clone();
-            other_id[0] ^= 1;
-            [framed(&[]), framed(b"garbage"), framed(&other_id), framed(&good)].concat()
-        });
-        assert!(response.await.is_ok());
-    }
-
     #[tokio::test]
     async fn a_server_that_answers_other_questions_is_given_up() {
-        let response = asked(|_| framed(b"garbage").repeat(100)).await;
-        assert_eq!(response.expect_err("no answer").kind(), io::ErrorKind::InvalidData);
+        assert_eq!(error_of(|_| framed(b"garbage").repeat(100)).await, io::ErrorKind::InvalidData);
     }
 
     #[tokio::test]
     async fn a_connection_that_ends_inside_a_frame_is_an_error() {
         for cut in [0, 1, 2, 10] {
-            let response = asked(move |question| {
-                let mut frame = framed(&answer(question));
-                frame.truncate(cut);
-                frame
+            let kind = error_of(move |mut question| {
+                // The question with QR set, without its OPT record.
+                question.truncate(12 + 7);
+                wire::put_counts(&mut question, 1, [0; 3]);
+                wire::set_flag(&mut question, Flags::QR);
+                framed(&question)[..cut].to_vec()
             });
-            let error = response.await.expect_err("no answer");
-            assert_eq!(error.kind(), io::ErrorKind::UnexpectedEof, "cut to {cut}");
+            assert_eq!(kind.await, io::ErrorKind::UnexpectedEof, "cut to {cut}");
         }
     }
 

@@ -15,12 +15,14 @@ use std::fmt::Debug;
 use std::io;
 use std::task::{Context, Poll, Waker};
 
+use podlocal_dns::upstream::Recovery;
 use podlocal_dns::wire::Message;
 use tokio::time::Instant;
 
-use super::Ticket;
+use super::ticket::Ticket;
 use crate::limits;
 use crate::metrics::Unwanted;
+use crate::upstream::outgoing::Arrival;
 use crate::upstream::query_message::{is_response, is_same_question};
 use crate::upstream::random;
 
@@ -29,16 +31,31 @@ use crate::upstream::random;
 pub struct InFlightQueries {
     /// The id of every query, and its index, sorted by id.
     ids: Vec<(u16, u16)>,
-    /// The queries in the order in which they were sent; `None` for those that are no longer in flight.
-    receivers: Vec<Option<Receiver>>,
+    /// The queries in the order in which they were sent.
+    sent: Vec<SentQuery>,
     in_flight: usize,
-    is_retired: bool,
-    next_check: Option<Instant>,
+    /// Whether the socket takes no further queries.
+    pub is_retired: bool,
     /// When the server last sent a datagram.
     last_datagram_at: Option<Instant>,
 }
 
-/// What receives the datagrams for a query.
+#[derive(Debug)]
+struct SentQuery {
+    sent_at: Instant,
+    /// What receives its datagrams; `None` when it is no longer in flight.
+    receiver: Option<Receiver>,
+}
+
+impl SentQuery {
+    fn take_direct(&mut self) -> Option<Box<dyn DirectReceiver>> {
+        match self.receiver.take_if(|receiver| matches!(receiver, Receiver::Direct(_)))? {
+            Receiver::Direct(direct) => Some(direct),
+            Receiver::Task(_) => None,
+        }
+    }
+}
+
 #[derive(Debug)]
 enum Receiver {
     /// A task, which is woken.
@@ -60,44 +77,35 @@ pub trait DirectReceiver: Debug + Send {
     /// The question, on the wire.
     fn question(&self) -> &[u8];
 
-    /// When the query was sent.
-    fn sent_at(&self) -> Instant;
-
     /// Receives a datagram. When it is anything but a good answer, the query is returned, and nothing has
     /// been recorded: a task must check the datagram.
     fn receive(self: Box<Self>, datagram: &mut [u8], now: Instant) -> Result<(), Box<dyn DirectReceiver>>;
 
     /// When to check again whether something is due that only a task can do, such as a retransmission;
-    /// `None`: it is due now.
-    fn next_check(&mut self, now: Instant) -> Option<Instant>;
+    /// `None`: it is due now. Each recovery of a server is passed once.
+    fn next_check(&mut self, recovery: Option<Recovery>, now: Instant) -> Option<Instant>;
 
     /// Lets a task do the rest. The datagrams for the query arrive through the ticket.
     fn continue_in_task(self: Box<Self>, ticket: Ticket);
 }
+
+/// A query without a task that needs one: its index, the query, and what has arrived for it.
+pub type Handover = (usize, Box<dyn DirectReceiver>, Option<Delivery>);
 
 /// The recipient of a datagram.
 #[derive(Debug)]
 pub enum Dispatched {
     /// It was given to the task of its query.
     ToTask,
-    /// It is for the query at that index, which has no task. The caller has to give it back
+    /// It is for the query at that index, which has no task. The caller has to give the query to a task
     /// ([`InFlightQueries::give_to_task`]) or to remove it.
     ToDirect(usize, Box<dyn DirectReceiver>),
-    /// It would answer that query, but for a wrong id. The caller has to give the query to a task.
-    NearMissOfDirect(usize, Box<dyn DirectReceiver>),
+    /// It is for a query that needs a task now.
+    NeedsTask(Handover),
 }
 
-/// What arrived for a query.
-#[derive(Debug)]
-pub enum Delivery {
-    /// A datagram with its id, which may answer it.
-    Datagram(Vec<u8>),
-    /// So many datagrams in a row that would answer it, but for a wrong id. They are counted and not kept: a
-    /// flood of them takes no memory, and each of them counts.
-    NearMisses(u32),
-    /// The query was not delivered, for example because no server listens there.
-    Undelivered(io::ErrorKind),
-}
+/// What arrived for a query; an error: it was not delivered, for example because no server listens there.
+pub type Delivery = io::Result<Arrival>;
 
 /// The limit on datagrams with the right id that wait to be checked for one query. The first one is nearly
 /// always the true answer.
@@ -117,12 +125,12 @@ impl InFlightQueries {
         }
     }
 
-    /// Adds the query with that id; returns its index. It has no receiver yet.
-    pub fn insert(&mut self, id: u16) -> usize {
-        let index = self.receivers.len();
+    /// Adds a query that was sent with that id; returns its index. It has no receiver yet.
+    pub fn insert(&mut self, id: u16, sent_at: Instant) -> usize {
+        let index = self.sent.len();
         let (Ok(place) | Err(place)) = self.place_of(id);
         self.ids.insert(place, (id, index as u16));
-        self.receivers.push(None);
+        self.sent.push(SentQuery { sent_at, receiver: None });
         self.in_flight += 1;
         index
     }
@@ -135,41 +143,25 @@ impl InFlightQueries {
         self.set_receiver(index, Receiver::Task(Box::new(task)));
     }
 
-    /// Gives the datagrams for the query at that index to the query itself.
+    /// Gives the datagrams for a query to the query itself.
     pub fn give_to(&mut self, index: usize, direct: Box<dyn DirectReceiver>) {
         self.set_receiver(index, Receiver::Direct(direct));
     }
 
     fn set_receiver(&mut self, index: usize, receiver: Receiver) {
-        if let Some(place) = self.receivers.get_mut(index) {
-            *place = Some(receiver);
+        if let Some(sent) = self.sent.get_mut(index) {
+            sent.receiver = Some(receiver);
         }
     }
 
-    /// Removes a query that was sent at that time. When the server has sent nothing since an unanswered query
-    /// was sent, the path may be broken: the socket gets no further queries.
-    pub fn remove(&mut self, index: usize, sent_at: Instant, is_answered: bool) {
-        if let Some(place) = self.receivers.get_mut(index) {
-            *place = None;
-        }
+    /// Removes a query. When the server has sent nothing since an unanswered query was sent, the path may be
+    /// broken: the socket gets no further queries.
+    pub fn remove(&mut self, index: usize, is_answered: bool) {
+        let Some(sent) = self.sent.get_mut(index) else { return };
+        sent.receiver = None;
         self.in_flight = self.in_flight.saturating_sub(1);
-        let is_silent = self.last_datagram_at.is_none_or(|at| at < sent_at);
+        let is_silent = self.last_datagram_at.is_none_or(|at| at < sent.sent_at);
         self.is_retired |= !is_answered && is_silent;
-    }
-
-    /// Lets the socket take further queries.
-    pub fn accept_more(&mut self) {
-        self.is_retired = false;
-    }
-
-    /// Lets the socket take no further queries.
-    pub fn retire(&mut self) {
-        self.is_retired = true;
-    }
-
-    /// Whether the socket takes no further queries.
-    pub fn is_retired(&self) -> bool {
-        self.is_retired
     }
 
     /// Whether no query is in flight, and there will be none.
@@ -185,72 +177,44 @@ impl InFlightQueries {
             if let Some(direct) = self.take_direct(index) {
                 return Ok(Dispatched::ToDirect(index, direct));
             }
-            self.deliver(index, Delivery::Datagram(datagram.to_vec()));
-            return Ok(Dispatched::ToTask);
+            let delivered = self.deliver(index, Ok(Arrival::Message(datagram.to_vec())));
+            return Ok(delivered.map_or(Dispatched::ToTask, Dispatched::NeedsTask));
         }
         if !is_response(message) {
             return Err(Unwanted::Malformed);
         }
         let index = self.index_by_question(message).ok_or(Unwanted::Id)?;
         self.is_retired = true;
-        if let Some(direct) = self.take_direct(index) {
-            return Ok(Dispatched::NearMissOfDirect(index, direct));
-        }
-        self.deliver(index, Delivery::NearMisses(1));
-        Ok(Dispatched::ToTask)
+        let delivered = self.deliver(index, Ok(Arrival::NearMisses(1)));
+        Ok(delivered.map_or(Dispatched::ToTask, Dispatched::NeedsTask))
     }
 
     /// Reports to the query with that id that it was not delivered; to all queries if there is no id. Returns
-    /// those without a task.
-    pub fn report_undelivered(
-        &mut self,
-        id: Option<u16>,
-        kind: io::ErrorKind,
-    ) -> Vec<(usize, Box<dyn DirectReceiver>)> {
+    /// those that need a task now.
+    pub fn report_undelivered(&mut self, id: Option<u16>, kind: io::ErrorKind) -> Vec<Handover> {
         let concerned = match id {
             Some(id) => self.index_by_id(id).map_or(0..0, |index| index..index + 1),
-            None => 0..self.receivers.len(),
+            None => 0..self.sent.len(),
         };
-        let mut directs = Vec::new();
-        for index in concerned {
-            match self.take_direct(index) {
-                Some(direct) => directs.push((index, direct)),
-                None => self.deliver(index, Delivery::Undelivered(kind)),
+        concerned.filter_map(|index| self.deliver(index, Err(kind.into()))).collect()
+    }
+
+    /// Takes out the queries for which a task must do something now. Returns them, and when there may be
+    /// another one.
+    pub fn take_due(&mut self, recovery: Option<Recovery>, now: Instant) -> (Vec<Handover>, Option<Instant>) {
+        let (mut due, mut earliest) = (Vec::new(), None);
+        for (index, sent) in self.sent.iter_mut().enumerate() {
+            let Some(Receiver::Direct(direct)) = &mut sent.receiver else { continue };
+            match direct.next_check(recovery, now) {
+                Some(next) => earliest = earliest.into_iter().chain([next]).min(),
+                None => due.extend(sent.take_direct().map(|direct| (index, direct, None))),
             }
         }
-        directs
-    }
-
-    /// Takes out the queries for which a task must do something now.
-    pub fn take_due(&mut self, now: Instant) -> Vec<(usize, Box<dyn DirectReceiver>)> {
-        let mut earliest: Option<Instant> = None;
-        let mut is_due = |receiver: &mut Receiver| {
-            let Receiver::Direct(direct) = receiver else { return false };
-            let next = direct.next_check(now);
-            earliest = earliest.into_iter().chain(next).min();
-            next.is_none()
-        };
-        let places = self.receivers.iter_mut().enumerate();
-        let due = places.filter_map(|(index, place)| match place.take_if(&mut is_due)? {
-            Receiver::Direct(direct) => Some((index, direct)),
-            Receiver::Task(_) => None,
-        });
-        let due = due.collect();
-        self.next_check = earliest;
-        due
-    }
-
-    /// When [`InFlightQueries::take_due`] may find another one, as of its last call; `None`: never.
-    pub fn next_check(&self) -> Option<Instant> {
-        self.next_check
+        (due, earliest)
     }
 
     fn take_direct(&mut self, index: usize) -> Option<Box<dyn DirectReceiver>> {
-        let place = self.receivers.get_mut(index)?;
-        match place.take_if(|receiver| matches!(receiver, Receiver::Direct(_)))? {
-            Receiver::Direct(direct) => Some(direct),
-            Receiver::Task(_) => None,
-        }
+        self.sent.get_mut(index)?.take_direct()
     }
 
     /// Polls for what arrives next for the query at that index.
@@ -264,9 +228,9 @@ impl InFlightQueries {
     }
 
     fn task(&mut self, index: usize) -> Option<&mut TaskReceiver> {
-        match self.receivers.get_mut(index)? {
-            Some(Receiver::Task(task)) => Some(task),
-            _ => None,
+        match self.sent.get_mut(index)?.receiver.as_mut()? {
+            Receiver::Task(task) => Some(task),
+            Receiver::Direct(_) => None,
         }
     }
 
@@ -286,33 +250,34 @@ impl InFlightQueries {
         if message.question_count() != 1 {
             return None;
         }
-        self.receivers.iter().position(|receiver| match receiver {
+        self.sent.iter().position(|sent| match &sent.receiver {
             Some(Receiver::Task(task)) => is_same_question(&task.question, question),
             Some(Receiver::Direct(direct)) => is_same_question(direct.question(), question),
             None => false,
         })
     }
 
-    fn deliver(&mut self, index: usize, delivery: Delivery) {
-        let Some(task) = self.task(index) else { return };
-        let has_room = task.datagrams() < MAX_ARRIVED;
+    /// Gives that to the task of a query; returns a query without a task, and that with it.
+    fn deliver(&mut self, index: usize, delivery: Delivery) -> Option<Handover> {
+        if let Some(direct) = self.take_direct(index) {
+            return Some((index, direct, Some(delivery)));
+        }
+        let task = self.task(index)?;
+        let is_near_miss = |delivery: &&Delivery| matches!(delivery, Ok(Arrival::NearMisses(_)));
+        let kept = task.arrived.len() - task.arrived.iter().filter(is_near_miss).count();
         match (task.arrived.back_mut(), delivery) {
-            (Some(Delivery::NearMisses(count)), Delivery::NearMisses(more)) => {
+            (Some(Ok(Arrival::NearMisses(count))), Ok(Arrival::NearMisses(more))) => {
                 *count = count.saturating_add(more);
             }
             // Near misses in a row are one entry, so these are limited, too.
-            (_, delivery @ Delivery::NearMisses(_)) => task.arrived.push_back(delivery),
-            (_, delivery) if has_room => task.arrived.push_back(delivery),
+            (_, delivery) if is_near_miss(&&delivery) || kept < MAX_ARRIVED => {
+                task.arrived.push_back(delivery);
+            }
             _ => {}
         }
         if let Some(waker) = task.waker.take() {
             waker.wake();
         }
-    }
-}
-
-impl TaskReceiver {
-    fn datagrams(&self) -> usize {
-        self.arrived.iter().filter(|delivery| !matches!(delivery, Delivery::NearMisses(_))).count()
+        None
     }
 }

@@ -1,34 +1,28 @@
 use podlocal_dns::wire::{self, Flags, HEADER_LENGTH};
 
+use super::queries::Delivery;
 use super::*;
+use crate::upstream::outgoing::Link as _;
 use std::time::Duration;
 use tokio::time::timeout;
-
-/// A place that nothing else takes.
-#[derive(Debug)]
-struct FreePlace;
-
-impl Place for FreePlace {
-    fn take(&self, _socket: &Arc<SharedSocket>) -> bool {
-        true
-    }
-}
 
 /// A server, a shared socket that is connected to it, and the id of the query that was answered on it.
 async fn shared() -> (UdpSocket, Arc<SharedSocket>, u16) {
     let server = UdpSocket::bind("127.0.0.1:0").await.expect("binds");
     let address = server.local_addr().expect("an address");
-    let (metrics, now) = (Arc::new(Metrics::new().0), Instant::now());
-    let write = |id, out: &mut Vec<u8>| *out = message(id, "first", Flags::RD);
-    let (shared, sent) =
-        SharedSocket::open(address, Some(Box::new(FreePlace)), write, &Arc::default(), &metrics, now)
+    let (metrics, recovered) = (Arc::new(Metrics::new().0), watch::Sender::new(None));
+    let mut first = 0;
+    let write = |id, out: &mut Vec<u8>| (first, *out) = (id, message(id, "first", Flags::RD));
+    let slot = Some(Arc::default());
+    let (shared, index) =
+        SharedSocket::open(address, slot, write, recovered.subscribe(), &metrics, Instant::now())
             .expect("a socket");
-    let mut ticket = shared.ticket(sent, &question("first"), now);
+    let mut ticket = shared.ticket(index, &question("first"));
     server.recv(&mut [0; 512]).await.expect("receives");
-    answer(&server, &shared, sent.id, "first").await;
+    answer(&server, &shared, first, "first").await;
     datagram(&mut ticket).await;
     ticket.mark_answered(false);
-    (server, shared, sent.id)
+    (server, shared, first)
 }
 
 fn question(name: &str) -> Vec<u8> {
@@ -43,13 +37,17 @@ fn message(id: u16, name: &str, flags: u16) -> Vec<u8> {
     message
 }
 
-fn send(shared: &SharedSocket, name: &str) -> Option<Sent> {
-    shared.send(|id, out| *out = message(id, name, Flags::RD), Instant::now()).expect("random")
+/// The id and the index of the query.
+fn send(shared: &SharedSocket, name: &str) -> Option<(u16, usize)> {
+    let mut used = 0;
+    let write = |id, out: &mut Vec<u8>| (used, *out) = (id, message(id, name, Flags::RD));
+    let index = shared.send(write, Instant::now()).expect("random")?;
+    Some((used, index))
 }
 
 fn ask(shared: &Arc<SharedSocket>, name: &str) -> (u16, Ticket) {
-    let sent = send(shared, name).expect("it is shared");
-    (sent.id, shared.ticket(sent, &question(name), Instant::now()))
+    let (id, index) = send(shared, name).expect("it is shared");
+    (id, shared.ticket(index, &question(name)))
 }
 
 async fn answer(server: &UdpSocket, shared: &SharedSocket, id: u16, name: &str) {
@@ -58,12 +56,12 @@ async fn answer(server: &UdpSocket, shared: &SharedSocket, id: u16, name: &str) 
 }
 
 async fn arrived(ticket: &mut Ticket) -> Option<Delivery> {
-    timeout(Duration::from_millis(200), ticket.next_delivery()).await.ok()
+    timeout(Duration::from_millis(200), ticket.receive()).await.ok()
 }
 
 async fn datagram(ticket: &mut Ticket) -> Vec<u8> {
     match arrived(ticket).await {
-        Some(Delivery::Datagram(datagram)) => datagram,
+        Some(Ok(Arrival::Message(datagram))) => datagram,
         other => panic!("a datagram, not {other:?}"),
     }
 }
@@ -101,7 +99,7 @@ async fn a_late_answer_is_no_near_miss_for_the_same_question() {
     let (_, mut again) = ask(&shared, "a");
     answer(&server, &shared, first, "a").await;
     assert!(arrived(&mut again).await.is_none() && arrived(&mut other).await.is_none());
-    assert!(!shared.lock().is_retired());
+    assert!(!shared.lock().is_retired);
 }
 
 #[tokio::test]
@@ -111,7 +109,7 @@ async fn a_wrong_id_goes_to_its_question_and_ends_the_sharing() {
     let wrong = (1..=4).find(|id| ![first, one, other].contains(id)).expect("one is left");
     answer(&server, &shared, wrong, "c").await;
     answer(&server, &shared, wrong, "A").await;
-    assert!(matches!(arrived(&mut asked).await, Some(Delivery::NearMisses(1))));
+    assert!(matches!(arrived(&mut asked).await, Some(Ok(Arrival::NearMisses(1)))));
     assert!(arrived(&mut beside).await.is_none());
     assert_eq!(send(&shared, "a"), None);
 }
@@ -125,7 +123,8 @@ async fn undelivered_datagrams_are_reported_to_their_queries() {
     drop(server);
     let (_, mut after) = ask(&shared, "b");
     let refused = arrived(&mut after).await;
-    assert!(matches!(refused, Some(Delivery::Undelivered(io::ErrorKind::ConnectionRefused))), "{refused:?}");
+    let is_refused = |error: &io::Error| error.kind() == io::ErrorKind::ConnectionRefused;
+    assert!(matches!(&refused, Some(Err(error)) if is_refused(error)), "{refused:?}");
     assert!(arrived(&mut before).await.is_none(), "it was received");
 }
 
@@ -137,9 +136,9 @@ async fn a_socket_on_which_the_server_is_silent_is_retired() {
     answer(&server, &shared, id, "a").await;
     datagram(&mut ticket).await;
     drop(unanswered);
-    assert!(!shared.lock().is_retired(), "something came after it was sent");
+    assert!(!shared.lock().is_retired, "something came after it was sent");
     drop(ask(&shared, "c"));
-    assert!(shared.lock().is_retired());
+    assert!(shared.lock().is_retired);
 }
 
 #[tokio::test]
@@ -168,10 +167,10 @@ async fn each_near_miss_counts_in_order_with_the_answer() {
     let mut before = 0;
     let answered = loop {
         match arrived(&mut ticket).await.expect("arrived") {
-            Delivery::NearMisses(count) => before += count,
+            Ok(Arrival::NearMisses(count)) => before += count,
             other => break other,
         }
     };
-    assert!(before == 100 && matches!(answered, Delivery::Datagram(_)), "{before}, {answered:?}");
-    assert!(matches!(arrived(&mut ticket).await, Some(Delivery::NearMisses(1))));
+    assert!(before == 100 && matches!(answered, Ok(Arrival::Message(_))), "{before}, {answered:?}");
+    assert!(matches!(arrived(&mut ticket).await, Some(Ok(Arrival::NearMisses(1)))));
 }

@@ -10,7 +10,8 @@ use crate::cache::entry::Entry;
 use crate::cache::lifetime::{TtlLimits, lifetime};
 use crate::query::Query;
 use crate::upstream::loop_detection::LoopMarker;
-use crate::upstream::query_message::{QueryMessage, ResponseVerdict, without_opt};
+use crate::upstream::outgoing::without_opt;
+use crate::upstream::query_message::QueryMessage;
 
 /// From the datagram to the answers that two clients get, one over TCP and one of 512 bytes over UDP, and an
 /// alias that leads to it.
@@ -32,27 +33,31 @@ impl Answer {
         Self { bytes, counts: [0; 3] }
     }
 
-    /// Adds a record to that section, if there is room; returns its offset.
-    fn push(&mut self, section: usize, owner: &[u8], rtype: u16, data: &[u8]) -> Option<usize> {
-        let start = self.bytes.len();
+    /// Adds a record to that section; `false`: there is no room.
+    fn push(&mut self, section: usize, owner: &[u8], rtype: u16, data: &[u8]) -> bool {
         let head = [rtype, 1, 0, 60, data.len() as u16].map(u16::to_be_bytes);
         let record = [owner, head.as_flattened(), data].concat();
-        if start + record.len() > LONGEST {
-            return None;
+        let has_room = self.bytes.len() + record.len() <= LONGEST;
+        if has_room {
+            self.bytes.extend(record);
+            self.counts[section] += 1;
         }
-        self.bytes.extend(record);
-        self.counts[section] += 1;
-        Some(start)
+        has_room
     }
 
-    /// Adds records until there is no room.
-    fn fill(&mut self, section: usize, mut record: impl FnMut(usize) -> (Vec<u8>, u16, Vec<u8>)) {
-        for number in 0.. {
-            let (owner, rtype, data) = record(number);
-            if self.push(section, &owner, rtype, &data).is_none() {
-                return;
-            }
-        }
+    /// The same answer with one more record.
+    fn with(mut self, section: usize, owner: &[u8], rtype: u16, data: &[u8]) -> Self {
+        assert!(self.push(section, owner, rtype, data));
+        self
+    }
+
+    /// The same answer with more records, until there is no room.
+    fn filled(mut self, section: usize, mut record: impl FnMut(usize) -> (Vec<u8>, u16, Vec<u8>)) -> Self {
+        let mut numbers = 0..;
+        while let Some((owner, rtype, data)) = numbers.next().map(&mut record)
+            && self.push(section, &owner, rtype, &data)
+        {}
+        self
     }
 }
 
@@ -69,23 +74,26 @@ const ASKED: usize = HEADER_LENGTH;
 const NONE: [u8; 0] = [];
 
 fn hostile(question: &[u8]) -> Vec<(&'static str, Answer)> {
-    let answer = |make: &dyn Fn(&mut Answer)| {
-        let mut answer = Answer::new(question);
-        make(&mut answer);
-        answer
-    };
+    let answer = || Answer::new(question);
+    let address = || answer().with(0, &pointer(ASKED), 1, &[10, 0, 0, 1]);
+    // The offset of the first record.
+    let first = HEADER_LENGTH + question.len();
     let owners = |section: usize, every: usize| {
-        answer(&|answer| {
-            let at = answer.push(section, &deep(118), 1, &NONE).expect("room");
-            answer.fill(section, |number| (pointer(at + 2 * (number % every)), 1, vec![number as u8; 4]));
-        })
+        answer()
+            .with(section, &deep(118), 1, &NONE)
+            .filled(section, |number| (pointer(first + 2 * (number % every)), 1, vec![number as u8; 4]))
     };
+    let chain: Vec<u8> = (0..7000)
+        .flat_map(|number| pointer(if number == 0 { ASKED } else { ASKED + 20 + 2 * number }))
+        .collect();
+    let chain_end = first + 11 + chain.len();
     let mut noise = 1_u32;
     let mut random = || {
         noise = noise.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
         (noise >> 24) as u8
     };
     let labels: Vec<u8> = std::iter::repeat_with(|| [1, random()]).take(40_000).flatten().collect();
+    let alias = |number: usize| [format!("\x05{number:05}").as_bytes(), &pointer(ASKED)].concat();
     vec![
         ("owners of 118 labels", owners(0, 1)),
         ("owners of 118 labels, in turns", owners(0, 2)),
@@ -94,64 +102,40 @@ fn hostile(question: &[u8]) -> Vec<(&'static str, Answer)> {
         ("the same in the additional section", owners(2, 3)),
         (
             "owners behind a chain of pointers",
-            answer(&|answer| {
-                let chain: Vec<u8> = (0..7000)
-                    .flat_map(|number| pointer(if number == 0 { ASKED } else { ASKED + 20 + 2 * number }))
-                    .collect();
-                let at = answer.push(0, &[0], 65_280, &chain).expect("room");
-                let end = at + 11 + chain.len();
-                answer.fill(0, |number| (pointer(end - 2 * (number % 3000) - 2), 1, vec![1; 4]));
-            }),
+            answer()
+                .with(0, &[0], 65_280, &chain)
+                .filled(0, |number| (pointer(chain_end - 2 * (number % 3000) - 2), 1, vec![1; 4])),
         ),
         (
             "names of random labels",
-            answer(&|answer| {
-                answer.fill(0, |number| {
-                    let from = 252 * number % (labels.len() - 252);
-                    (pointer(ASKED), 12, [&labels[from..from + 252], &[0]].concat())
-                });
+            answer().filled(0, |number| {
+                let from = 252 * number % (labels.len() - 252);
+                (pointer(ASKED), 12, [&labels[from..from + 252], &[0]].concat())
             }),
         ),
         (
             "names that nobody may compress, compressed",
-            answer(&|answer| {
-                let at = answer.push(0, &deep(126), 1, &NONE).expect("room");
-                answer.fill(0, |number| {
-                    let names = [pointer(at + 2 * (number % 100)), pointer(at)].concat();
-                    (pointer(ASKED), 17, names)
-                });
+            answer().with(0, &deep(126), 1, &NONE).filled(0, |number| {
+                (pointer(ASKED), 17, [pointer(first + 2 * (number % 100)), pointer(first)].concat())
             }),
         ),
         (
             "a chain of aliases",
-            answer(&|answer| {
-                let name = |number: usize| [format!("\x05{number:05}").as_bytes(), &pointer(ASKED)].concat();
-                answer.fill(0, |number| {
-                    let own = if number == 0 { pointer(ASKED) } else { name(number - 1) };
-                    (own, 5, name(number))
-                });
-            }),
+            answer()
+                .filled(0, |number| (number.checked_sub(1).map_or(pointer(ASKED), alias), 5, alias(number))),
         ),
         (
             "a flood of NSEC and RRSIG",
-            answer(&|answer| {
-                answer.push(0, &pointer(ASKED), 1, &[10, 0, 0, 1]);
-                answer.fill(1, |number| (pointer(ASKED), [46, 47][number % 2], vec![0; 1]));
-            }),
+            address().filled(1, |number| (pointer(ASKED), [46, 47][number % 2], vec![0; 1])),
         ),
         (
             "an OPT record of thousands of options",
-            answer(&|answer| {
-                answer.push(0, &pointer(ASKED), 1, &[10, 0, 0, 1]);
-                answer.push(2, &[0], 41, &b"\x00\x0a\x00\x00".repeat(16_000));
-            }),
+            address().with(2, &[0], 41, &b"\x00\x0a\x00\x00".repeat(16_000)),
         ),
-        ("as many records as there can be", answer(&|answer| answer.fill(0, |_| (vec![0], 1, vec![])))),
+        ("as many records as there can be", answer().filled(0, |_| (vec![0], 1, vec![]))),
         (
             "addresses, as an honest server gives them",
-            answer(&|answer| {
-                answer.fill(0, |number| (pointer(ASKED), 1, (number as u32).to_be_bytes().to_vec()));
-            }),
+            answer().filled(0, |number| (pointer(ASKED), 1, (number as u32).to_be_bytes().to_vec())),
         ),
     ]
 }
@@ -161,8 +145,8 @@ fn limits() -> TtlLimits {
 }
 
 /// The answers to two clients, if the message is accepted.
-fn served(key: &Key, question: &QueryMessage<'_>, bytes: Vec<u8>) -> Option<[Vec<u8>; 2]> {
-    let ResponseVerdict::Accept(reading) = question.check_response(&bytes) else { return None };
+fn served(key: &Key, question: &QueryMessage, bytes: Vec<u8>) -> Option<[Vec<u8>; 2]> {
+    let reading = question.check_response(key, &bytes).ok()?;
     let response = without_opt(bytes, &reading);
     let message = Message::new(&response).expect("a header");
     let (lifetime, now) = (lifetime(message, &limits()), Instant::now());
@@ -189,8 +173,8 @@ fn wire_query(key: &Key) -> Vec<u8> {
 fn the_steps_of_an_answer_are_limited_by_its_bytes() {
     let name = name_from_text("api.default.svc.cluster.local").expect("a name");
     let key = Key::new(&wire::question(&name, 1, 1), Flags(Flags::RD), false);
-    let question = QueryMessage::new(&key, LoopMarker::new().expect("random")).expect("random");
-    let asked = question.bytes(false);
+    let question = QueryMessage::new(LoopMarker::new().expect("random"), false).expect("random");
+    let asked = question.bytes(&key);
     let mut refused = Vec::new();
     for (what, Answer { mut bytes, counts }) in hostile(key.question()) {
         bytes[..2].copy_from_slice(&asked[..2]);
@@ -239,8 +223,8 @@ fn a_small_client_of_a_large_answer_costs_few_steps() {
 #[test]
 fn the_steps_of_a_query_are_limited_by_its_bytes() {
     let question = wire::question(&deep(118), 1, 1);
-    let mut query = Answer::new(&question);
-    query.fill(2, |number| (pointer(ASKED + 2 * (number % 100)), 1, vec![]));
+    let query = Answer::new(&question);
+    let mut query = query.filled(2, |number| (pointer(ASKED + 2 * (number % 100)), 1, vec![]));
     query.bytes[2] = 1;
     wire::put_counts(&mut query.bytes, 1, query.counts);
     let (steps, parsed) = steps_of(|| Query::parse(&query.bytes).is_ok());
