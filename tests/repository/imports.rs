@@ -166,9 +166,9 @@ fn cyclic(mut imports: Imports) -> Vec<String> {
         imports.retain(|_, targets| !targets.is_empty());
         if imports.len() == importers.len() {
             let of_module = |((parent, from), targets): (&(ModulePath, String), &BTreeMap<_, _>)| {
-                let parent = parent.iter().map(|name| format!("{name}/")).collect::<String>();
+                let full = |name: &String| [&parent[..], std::slice::from_ref(name)].concat().join("/");
                 let line =
-                    |(to, file): (&String, &String)| format!("{parent}{from} -> {parent}{to} (in {file})");
+                    |(to, file): (&String, &String)| format!("{} -> {} (in {file})", full(from), full(to));
                 targets.iter().map(line).collect::<Vec<_>>()
             };
             return imports.iter().flat_map(of_module).collect();
