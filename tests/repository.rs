@@ -162,7 +162,6 @@ fn decide_inject_and_patch_are_functions_of_their_arguments() {
         "assess.rs",
         "diff.rs",
         "estimate.rs",
-        "installation.rs",
         "ledger.rs",
         "reason.rs",
         "report.rs",
