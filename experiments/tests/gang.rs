@@ -2,7 +2,6 @@
 
 use std::fs;
 use std::os::unix::process::{CommandExt, ExitStatusExt};
-use std::path::Path;
 use std::process::{Command, ExitCode, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -152,8 +151,6 @@ fn nothing_is_left_after_the_end() -> Result<Completion, Failed> {
     Ok(Completion::Completed)
 }
 
-/// All processes of `gang` are in its process group; containers have separate groups, but end with the first
-/// process of the node. So processes are found by the directory of their program and by their namespace.
 fn nothing_is_left_after_a_kill() -> Result<Completion, Failed> {
     let temporary = tempfile::tempdir()?;
     let mut child = gang(&["--pods", "20"])
@@ -161,36 +158,48 @@ fn nothing_is_left_after_a_kill() -> Result<Completion, Failed> {
         .stdout(Stdio::null())
         .stderr(Stdio::null())
         .spawn()?;
-    let outside = child.id();
     let start = Instant::now();
-    // Its namespace changes when it enters the node; then it creates pods.
-    let namespace = loop {
+    // It starts itself again inside the node; then it creates pods, whose containers are processes.
+    let processes = loop {
         if let Some(status) = child.try_wait()? {
             return Ok(refusal(status.code(), b"the machine refuses the namespaces").unwrap_or_else(|| {
                 panic!("gang ended before it created pods: {:?} {:?}", status.code(), status.signal())
             }));
         }
         assert!(start.elapsed() < DEADLINE, "gang created no pods");
-        let namespace = fs::read_link(format!("/proc/{outside}/ns/user"))?;
-        if namespace != fs::read_link("/proc/self/ns/user")? && processes_in(&namespace) > 10 {
-            break namespace;
+        let processes = with_descendants(child.id());
+        if processes.len() > 20 {
+            break processes;
         }
         thread::yield_now();
     };
-    kill(Pid::from_raw(i32::try_from(outside)?), Signal::SIGKILL)?;
+    kill(Pid::from_raw(i32::try_from(child.id())?), Signal::SIGKILL)?;
     child.wait()?;
-    while processes_in(&namespace) > 0 {
-        assert!(start.elapsed() < DEADLINE, "processes are left in {}", namespace.display());
+    // A process that has ended and that nobody has waited for has no command line (proc_pid_cmdline(5)).
+    let is_left = |process: &u32| fs::read(format!("/proc/{process}/cmdline")).is_ok_and(|line| !line.is_empty());
+    while let Some(process) = processes.iter().find(|process| is_left(process)) {
+        assert!(start.elapsed() < DEADLINE, "process {process} is left");
         thread::yield_now();
     }
     assert_eq!(fs::read_dir(temporary.path())?.count(), 0, "files are left in the temporary directory");
     Ok(Completion::Completed)
 }
 
-/// The number of processes in this user namespace. Containers may have nested namespaces, but their processes
-/// never outlive process 1 of the node, which is in this one.
-fn processes_in(namespace: &Path) -> usize {
+/// This process, and all that it has started, directly or not.
+fn with_descendants(process: u32) -> Vec<u32> {
     let entries = fs::read_dir("/proc").into_iter().flatten().flatten();
-    let namespaces = entries.filter_map(|entry| fs::read_link(entry.path().join("ns/user")).ok());
-    namespaces.filter(|other| other == namespace).count()
+    let parents: Vec<(u32, u32)> = entries
+        .filter_map(|entry| {
+            let stat = fs::read_to_string(entry.path().join("stat")).ok()?;
+            // The state, then the parent; the name before them may contain any character (proc_pid_stat(5)).
+            let parent = stat.rsplit_once(") ")?.1.split(' ').nth(1)?.parse().ok()?;
+            Some((entry.file_name().to_str()?.parse().ok()?, parent))
+        })
+        .collect();
+    let (mut found, mut next) = (vec![process], 0);
+    while let Some(parent) = found.get(next).copied() {
+        found.extend(parents.iter().filter(|(_, of)| *of == parent).map(|(child, _)| *child));
+        next += 1;
+    }
+    found
 }
