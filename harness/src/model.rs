@@ -1,5 +1,5 @@
 //! A model of a cluster on one machine, without root: a node, its kubelet, the API server, cluster DNS and the
-//! Job controller. `tests/cluster` tests the product on a real cluster.
+//! Job controller. `tests/cluster/models.rs` compares it with a real cluster.
 //!
 //! ```text
 //!   node          a model of a node: the process moves into new namespaces with a bridge for pods

@@ -114,6 +114,19 @@ pub(crate) async fn glibc_and_musl_resolve_the_same_names_as_without_injection(
     Ok(())
 }
 
+/// Uses nslookup of busybox, a client that does not use the search list.
+pub(crate) async fn srv_records_of_a_service_are_passed_on(context: Context) -> Result<(), Failure> {
+    let namespace = &context.namespace;
+    create_services(namespace).await?;
+    let pod = namespace.run(pod("client", Libc::Musl, &SLEEP)).await?;
+    assert_injected(&namespace.pod(&pod).await?);
+    let name = format!("_http._tcp.web.{}.svc.cluster.local", namespace.name);
+    let found = namespace.exec(&pod, "client", &["nslookup", "-type=srv", &name]).await?;
+    let target = format!("80 web.{}.svc.cluster.local", namespace.name);
+    assert!(found.is_success && found.stdout.contains(&target), "{found:?}");
+    Ok(())
+}
+
 /// Resolves names that contain `NS`, and returns the outcome of each.
 async fn look_up(
     namespace: &Namespace,

@@ -9,6 +9,7 @@ mod forward_zones;
 mod injection;
 mod install;
 mod lookups;
+mod models;
 mod ranks;
 mod runner;
 mod truncation;
@@ -19,6 +20,9 @@ use runner::test;
 
 /// Tests of the same isolation start in this order.
 fn main() -> ExitCode {
+    if models::on_model::is_requested() {
+        return models::on_model::main();
+    }
     runner::run(vec![
         test(faults::dns::cached_names_resolve_during_a_45_second_outage_of_coredns),
         test(faults::dns::no_lookup_fails_while_coredns_restarts),
@@ -45,8 +49,11 @@ fn main() -> ExitCode {
         test(injection::injectors::the_sidecar_goes_before_the_container_of_an_earlier_injector),
         test(injection::injectors::the_sidecar_moves_before_the_container_of_a_later_injector),
         test(lookups::glibc_and_musl_resolve_the_same_names_as_without_injection),
+        test(lookups::srv_records_of_a_service_are_passed_on),
         test(forward_zones::names_of_a_forward_zone_are_asked_of_its_server_alone),
         test(truncation::no_answer_has_fewer_records_than_from_cluster_dns),
+        test(models::pods::pods_do_the_same_on_the_model_and_on_a_real_node),
+        test(models::api_server::the_webhooks_test_api_server_answers_as_the_real_one),
         test(ranks::a_lookup_waits_for_a_peer_that_is_not_ready_yet),
         test(check::installation::check_finds_nothing_wrong_with_the_installation),
         test(check::installation::check_says_what_is_wrong_with_an_installation),

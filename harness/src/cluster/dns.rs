@@ -109,6 +109,15 @@ impl OwnDns {
         self.namespace.sum_of_pods(LABEL, METRICS, "coredns_dns_requests_total", &labels).await
     }
 
+    /// The number of A and AAAA queries for all names that it has answered since its start.
+    pub async fn address_queries(&self) -> Result<u64, Failure> {
+        let of = async |rtype| {
+            let labels = [("server", "dns://:53"), ("type", rtype)];
+            self.namespace.sum_of_pods(LABEL, METRICS, "coredns_dns_requests_total", &labels).await
+        };
+        Ok(of("A").await? + of("AAAA").await?)
+    }
+
     /// How often its container was restarted.
     pub async fn restarts(&self) -> Result<u64, Failure> {
         Ok(self.pods().await?.iter().map(|pod| super::pods::restarts(pod, NAME)).sum())

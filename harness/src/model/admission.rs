@@ -3,7 +3,8 @@
 //! With it, the real webhook injects the pods of `cargo test` and `gang` without a cluster. The model does
 //! not have: selectors and match conditions of the webhook configuration (every pod is reviewed), validation,
 //! quotas, LimitRanges, Pod Security, other webhooks and reinvocation, and objects other than pods.
-//! `tests/cluster/injection.rs` tests all of these in a real cluster.
+//! `tests/cluster/injection.rs` tests all of these in a real cluster, and `tests/cluster/models.rs` compares
+//! every field that the model stores with the real API server.
 
 mod client;
 mod webhook;
@@ -98,8 +99,8 @@ pub fn review(pod: &Value, namespace: &str, uid: &str) -> Value {
     })
 }
 
-/// Applies the response to a review as the API server does.
-pub fn apply(pod: &Value, uid: &str, answer: &Value) -> Result<Value, Failure> {
+/// Applies the response to a review as the API server does. Returns the pod and the admission warnings.
+pub fn apply(pod: &Value, uid: &str, answer: &Value) -> Result<(Value, Vec<String>), Failure> {
     let response = &answer["response"];
     if answer["apiVersion"] != "admission.k8s.io/v1" || answer["kind"] != "AdmissionReview" {
         return Err(Failure::new(format!("the webhook's answer is not an AdmissionReview: {answer}")));
@@ -119,7 +120,8 @@ pub fn apply(pod: &Value, uid: &str, answer: &Value) -> Result<Value, Failure> {
         let patch: json_patch::Patch = serde_json::from_slice(&patch).with_context("parsing the patch")?;
         json_patch::patch(&mut pod, &patch).with_context("applying the patch")?;
     }
-    Ok(pod)
+    let warnings = response["warnings"].as_array().into_iter().flatten().filter_map(Value::as_str);
+    Ok((pod, warnings.map(str::to_owned).collect()))
 }
 
 /// Gives a pod with `generateName` its name, as the API server does after admission: `SimpleNameGenerator` of

@@ -3,7 +3,7 @@
 //!
 //! With it, `cargo test` and `gang` run without root and without a cluster. The model does not have
 //! controllers, a scheduler, more than one node, or Services whose address is translated. `tests/cluster`
-//! tests the product in a real cluster.
+//! tests the product in a real cluster, and `tests/cluster/models.rs` compares both.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -61,7 +61,8 @@ impl Cluster {
         world: World,
     ) -> Result<Self, Failure> {
         let place = node.next_cluster()?;
-        let names = ClusterNames { dns: place.dns.into(), zone: world.zone_name() };
+        let (dns, zone, node_searches) = (place.dns.into(), world.zone_name(), node.searches.clone());
+        let names = ClusterNames { dns, zone, node_searches };
         let world = world.dns_address(names.dns);
         let dns = ClusterDns::start(world, SocketAddr::from((place.dns, DNS_PORT))).await?;
         let mut shared_tier = None;
@@ -84,9 +85,9 @@ impl Cluster {
     /// Admits a new pod as the API server does: defaults, the webhook's patch, a generated name. Fails when
     /// the pod's sidecar does not know the shared tier of the cluster.
     pub async fn admit(&self, pod: Value, namespace: &str) -> Result<PodSpec, Failure> {
-        let mut pod = defaulted(pod);
+        let (mut pod, mut warnings) = (defaulted(pod), Vec::new());
         if let Some(webhook) = &self.webhook {
-            pod = webhook.client.admit(&pod, namespace).await?;
+            (pod, warnings) = webhook.client.admit(&pod, namespace).await?;
         }
         if let Some(tier) = &self.shared_tier
             && tier_of(&pod) != Some(&tier.dns.ip().to_string())
@@ -96,6 +97,7 @@ impl Cluster {
         let number = self.pods.fetch_add(1, Ordering::Relaxed);
         Ok(PodSpec {
             pod: named(pod, namespace, number),
+            warnings,
             namespace: namespace.to_owned(),
             cluster: self.names.clone(),
             environment: BTreeMap::new(),

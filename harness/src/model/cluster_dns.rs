@@ -3,8 +3,8 @@
 //!
 //! With it, tests and the embedded `gang` need no cluster, can count every query by name, and can delay
 //! answers. The model does not have CoreDNS's cache, its CPU time and its probes; overload is only a
-//! [`Capacity`]. `tests/cluster/lookups.rs` compares lookups with a real CoreDNS, and `gang --cluster` measures
-//! a real one under overload.
+//! [`Capacity`]. `tests/cluster/models.rs` compares results and the number of queries with a real CoreDNS,
+//! and `gang --cluster` measures a real one under overload.
 //!
 //! ```text
 //!   world     the existing names: namespaces, Services, endpoints, outside names; plain data with a builder

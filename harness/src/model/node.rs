@@ -2,7 +2,7 @@
 //!
 //! With it, `cargo test` and `gang` can run pods without root and without a cluster. The model is only a
 //! network with one bridge: it does not translate Service addresses, and has no cgroups and no container
-//! runtime.
+//! runtime. `tests/cluster/models.rs` compares a pod on it with the same pod on a real node.
 //!
 //! ```text
 //!   the program as it was started          inside (the same program again, process 1 of its namespace)
@@ -72,6 +72,8 @@ pub const EXIT_REFUSED: u8 = 69;
 /// A handle to the node of this process; cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Node {
+    /// The search domains of its `resolv.conf`, which pods inherit. It has no DNS server.
+    pub searches: Vec<String>,
     pods: Arc<AtomicU16>,
     clusters: Arc<AtomicU16>,
 }
@@ -114,7 +116,7 @@ impl fmt::Display for Refused {
 pub fn enter() -> Result<Node, Refused> {
     if is_inside() {
         make().map_err(Refused)?;
-        return Ok(Node { pods: Arc::default(), clusters: Arc::default() });
+        return Ok(Node { searches: Vec::new(), pods: Arc::default(), clusters: Arc::default() });
     }
     start_inside().map_or_else(|failure| Err(Refused(failure)), |code| process::exit(code))
 }

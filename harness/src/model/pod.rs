@@ -7,7 +7,9 @@
 //!
 //! The model does not have images (containers run programs of the machine and see its files), cgroups,
 //! probes, restarts, graceful termination, volumes, ephemeral containers, and pods in the node's network.
-//! These are tested on a real node (`tests/cluster`).
+//! These are tested on a real node (`tests/cluster`). `tests/cluster/models.rs` runs the same pods on the
+//! model and on a real node, and compares the stored pods, resolv.conf, hosts, the results of lookups and the
+//! number of queries to cluster DNS.
 //!
 //! ```text
 //!   node.run(spec) -> Running          wait_for(..), execute(..), ...; dropping it kills the pod
@@ -45,6 +47,8 @@ use sandbox::Sandbox;
 pub struct PodSpec {
     /// The admitted pod.
     pub pod: Value,
+    /// The admission warnings, which kubectl would print.
+    pub warnings: Vec<String>,
     /// Its namespace.
     pub namespace: String,
     /// The DNS settings of the kubelet.

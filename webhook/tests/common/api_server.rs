@@ -4,7 +4,8 @@
 //! A real API server does not fail on request: for a number of requests, with a write conflict, without a
 //! permission, with an expired page, or for any time. And `cargo test` needs no cluster. Not implemented:
 //! admission, validation and defaults, deletion, server-side apply, subresources and authentication.
-//! `tests/cluster` tests the webhook with a real one.
+//! `tests/cluster/models/api_server.rs` sends the same requests to this one and to a real one, and compares
+//! the answers.
 
 #![allow(dead_code, reason = "each test program uses its part")]
 

@@ -43,8 +43,8 @@ impl ReviewClient {
         Ok(Self { https, reviews: AtomicU64::new(0) })
     }
 
-    /// Sends a pod for review, and applies the patch.
-    pub async fn admit(&self, pod: &Value, namespace: &str) -> Result<Value, Failure> {
+    /// Sends a pod for review, and applies the patch. Returns the pod and the admission warnings.
+    pub async fn admit(&self, pod: &Value, namespace: &str) -> Result<(Value, Vec<String>), Failure> {
         let number = self.reviews.fetch_add(1, Ordering::Relaxed);
         let uid = format!("00000000-0000-4000-8000-{number:012x}");
         let answer = self.post(review(pod, namespace, &uid).to_string()).await?;

@@ -35,7 +35,8 @@ pub struct Webhook {
 impl Webhook {
     /// Starts it on a free port of the loopback, for a cluster that does not exist.
     pub async fn start_alone(program: &Path, directory: &Path) -> Result<Self, Failure> {
-        let names = ClusterNames { dns: [10, 96, 0, 10].into(), zone: "cluster.local".to_owned() };
+        let zone = "cluster.local".to_owned();
+        let names = ClusterNames { dns: [10, 96, 0, 10].into(), zone, node_searches: Vec::new() };
         Self::start(program, ([127, 0, 0, 1], 0).into(), &names, None, directory).await
     }
 
@@ -54,6 +55,7 @@ impl Webhook {
             .args([format!("--listen={listen}"), format!("--cluster-dns={}", cluster.dns)])
             .args([format!("--cluster-domain={}", cluster.zone), format!("--ca-out={}", ca.display())])
             .args(shared_tier.map(|tier| format!("--shared-tier={tier}")))
+            .args(cluster.node_searches.iter().map(|domain| format!("--extra-search={domain}")))
             .env_clear()
             .stdin(Stdio::null())
             .stdout(Stdio::null())

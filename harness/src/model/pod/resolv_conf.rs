@@ -1,20 +1,23 @@
 //! The `/etc/resolv.conf` and `/etc/hosts` that the kubelet writes for a pod.
 //!
-//! The model does not have pods in the node's network, search domains of the node, host aliases, nor the
-//! kubelet's limits (three nameservers, 32 search domains).
+//! The model does not have pods in the node's network, subdomains in hosts, host aliases, nor the kubelet's
+//! limits (three nameservers, 32 search domains). `tests/cluster/models.rs` compares the files with those of a
+//! real kubelet.
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr};
 
 use serde_json::Value;
 
-/// The DNS settings of the kubelet: `clusterDNS` and `clusterDomain`.
+/// The DNS settings of the kubelet: `clusterDNS`, `clusterDomain`, and the node's resolv.conf.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ClusterNames {
     /// The address of cluster DNS.
     pub dns: IpAddr,
     /// The cluster domain, for example `cluster.local`.
     pub zone: String,
+    /// The search domains of the node.
+    pub node_searches: Vec<String>,
 }
 
 /// The pod's resolv.conf.
@@ -24,11 +27,15 @@ pub struct ClusterNames {
 /// a node has no DNS.
 pub(super) fn resolv_conf(pod: &Value, namespace: &str, cluster: &ClusterNames) -> String {
     let (mut nameservers, mut searches, mut options) = (Vec::new(), Vec::new(), BTreeMap::new());
-    if !matches!(pod["spec"]["dnsPolicy"].as_str(), Some("None" | "Default")) {
+    let policy = pod["spec"]["dnsPolicy"].as_str();
+    if !matches!(policy, Some("None" | "Default")) {
         let zone = &cluster.zone;
         nameservers.push(cluster.dns.to_string());
         searches.extend([format!("{namespace}.svc.{zone}"), format!("svc.{zone}"), zone.clone()]);
         options.insert("ndots", "5");
+    }
+    if policy != Some("None") {
+        searches.extend(cluster.node_searches.iter().cloned());
     }
 
     let config = &pod["spec"]["dnsConfig"];
@@ -56,10 +63,19 @@ pub(super) fn resolv_conf(pod: &Value, namespace: &str, cluster: &ClusterNames) 
     file
 }
 
-/// The pod's `/etc/hosts`: `managedHostsFileContent` of pkg/kubelet/kubelet_pods.go, without the IPv6 networks.
+/// The pod's `/etc/hosts`: `managedHostsFileContent` of pkg/kubelet/kubelet_pods.go.
 pub(super) fn hosts(pod: &Value, address: Ipv4Addr) -> String {
     let name = hostname(pod);
-    format!("127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost ip6-loopback\n{address}\t{name}\n")
+    format!(
+        "# Kubernetes-managed hosts file.\n\
+         127.0.0.1\tlocalhost\n\
+         ::1\tlocalhost ip6-localhost ip6-loopback\n\
+         fe00::0\tip6-localnet\n\
+         fe00::0\tip6-mcastprefix\n\
+         fe00::1\tip6-allnodes\n\
+         fe00::2\tip6-allrouters\n\
+         {address}\t{name}\n"
+    )
 }
 
 /// The pod's host name: `spec.hostname`, otherwise its name.

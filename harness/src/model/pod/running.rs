@@ -1,6 +1,7 @@
 //! A running pod.
 
 use std::fs;
+use std::net::Ipv4Addr;
 use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
@@ -41,6 +42,11 @@ impl Running {
         let pod = move || runtime.block_on(kubelet::run(&sandbox, sender));
         thread::Builder::new().spawn(pod).with_context("starting the thread of a pod")?;
         Ok(running)
+    }
+
+    /// Its address, on the node's bridge.
+    pub fn address(&self) -> Ipv4Addr {
+        self.sandbox.address
     }
 
     /// The current status.
