@@ -176,7 +176,8 @@ fn nothing_is_left_after_a_kill() -> Result<Completion, Failed> {
     kill(Pid::from_raw(i32::try_from(child.id())?), Signal::SIGKILL)?;
     child.wait()?;
     // A process that has ended and that nobody has waited for has no command line (proc_pid_cmdline(5)).
-    let is_left = |process: &u32| fs::read(format!("/proc/{process}/cmdline")).is_ok_and(|line| !line.is_empty());
+    let is_left =
+        |process: &u32| fs::read(format!("/proc/{process}/cmdline")).is_ok_and(|line| !line.is_empty());
     while let Some(process) = processes.iter().find(|process| is_left(process)) {
         assert!(start.elapsed() < DEADLINE, "process {process} is left");
         thread::yield_now();

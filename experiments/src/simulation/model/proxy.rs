@@ -208,9 +208,9 @@ impl Race<'_> {
     /// Does what the guard says about a silent tier. When the exchange leaves the tier, returns whether no
     /// server is left.
     fn guard_tier(&mut self) -> Option<bool> {
-        let (now, chance) = (self.model.time.now(), self.model.chance());
-        let action = self.guard.as_mut()?.due_action(&mut self.proxy.liveness.borrow_mut(), now, chance)?;
-        match action {
+        let now = self.model.time.now();
+        let guard = self.guard.as_mut().filter(|guard| now >= guard.wakes_at())?;
+        match guard.due_action(&mut self.proxy.liveness.borrow_mut(), now, self.model.chance())? {
             GuardAction::Probe => None,
             GuardAction::Leave(server) => Some(self.leave(server)),
         }
