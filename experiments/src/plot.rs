@@ -1,8 +1,10 @@
-//! Line charts on a page, written as SVG. Viewers of the SVG have the font.
+//! Line charts on a page, and bar charts, written as SVG. Viewers of the SVG have the font.
 
 mod axis;
+mod bars;
 
 pub use axis::Axis;
+pub use bars::{Bars, bars};
 
 use std::fs;
 use std::io;
@@ -49,6 +51,11 @@ impl PlotFlag {
 
     /// Writes a page to that path, by default under `name` in cargo's target directory, and prints the path.
     pub fn write(&self, page: &Page, name: &str) -> Result<(), Failure> {
+        self.write_svg(&page.svg()?, name)
+    }
+
+    /// Writes an SVG to that path.
+    pub fn write_svg(&self, svg: &str, name: &str) -> Result<(), Failure> {
         let prefix = self.plot.clone().map_or_else(|| Ok(target_directory()?.join(name)), Ok)?;
         let mut file = prefix.into_os_string();
         file.push(".svg");
@@ -56,7 +63,7 @@ impl PlotFlag {
         if let Some(directory) = file.parent() {
             fs::create_dir_all(directory).with_context(|| format!("making {}", directory.display()))?;
         }
-        fs::write(&file, page.svg()?)
+        fs::write(&file, svg)
             .with_context(|| format!("writing {}; use --plot for another path", file.display()))?;
         eprintln!("plot: {}", file.display());
         Ok(())
@@ -98,20 +105,10 @@ pub struct Line {
 
 impl Page {
     pub(crate) fn svg(&self) -> Result<String, Failure> {
-        let columns = self.charts.len().clamp(1, 2);
-        let rows = self.charts.len().div_ceil(2);
-        let size = (CHART.0 * columns as u32, CHART.1 * rows as u32 + HEAD);
-        let mut text = String::new();
-        let root = SVGBackend::with_string(&mut text, size).into_drawing_area();
-        let drawn = self.draw(&root, (rows, columns)).and_then(|()| root.present());
-        drawn.map_err(|error| Failure::new(format!("drawing {:?}: {error}", self.title)))?;
-        drop(root);
-        Ok(text)
+        svg(&self.title, self.charts.len(), |root, grid| self.draw(root, grid))
     }
 
     fn draw(&self, root: &Area<'_>, grid: (usize, usize)) -> Drawn {
-        root.fill(&WHITE)?;
-        root.draw_text(&self.title, &font(17), (12, 12))?;
         let (mut x, mut named) = (12, Vec::new());
         for line in self.charts.iter().flat_map(|chart| &chart.lines) {
             if !named.contains(&&line.name) {
@@ -147,6 +144,27 @@ impl Chart {
         }
         Ok(())
     }
+}
+
+/// The text of a page with so many charts, two beside each other; `draw` gets the page, its rows and columns.
+fn svg(
+    title: &str,
+    charts: usize,
+    draw: impl Fn(&Area<'_>, (usize, usize)) -> Drawn,
+) -> Result<String, Failure> {
+    let grid = (charts.div_ceil(2), charts.clamp(1, 2));
+    let size = (CHART.0 * grid.1 as u32, CHART.1 * grid.0 as u32 + HEAD);
+    let mut text = String::new();
+    let root = SVGBackend::with_string(&mut text, size).into_drawing_area();
+    let title_at = (12, 12);
+    let drawn = root
+        .fill(&WHITE)
+        .and_then(|()| root.draw_text(title, &font(17), title_at))
+        .and_then(|()| draw(&root, grid))
+        .and_then(|()| root.present());
+    drawn.map_err(|error| Failure::new(format!("drawing {title:?}: {error}")))?;
+    drop(root);
+    Ok(text)
 }
 
 fn colour(index: usize) -> RGBColor {

@@ -15,6 +15,7 @@ use std::collections::BTreeSet;
 use std::fs;
 
 use common::golden::{FILES, cases, written};
+use podlocal_settings::names::{CONTAINER_NAME, STATUS_ANNOTATION};
 use podlocal_webhook::review::outcome::Outcome;
 use podlocal_webhook::review::skip::Skip;
 use serde_json::{Value, json};
@@ -69,6 +70,27 @@ fn a_second_review_changes_nothing() {
         let twice = case.review(&once);
         assert_eq!(twice.summary["operations"], json!([]), "{}", case.name());
         assert_eq!(twice.pod, once, "{}", case.name());
+    }
+}
+
+#[test]
+fn injection_preserves_all_other_fields() {
+    for case in cases() {
+        let mut pod = case.review(&case.input).pod;
+        let init_containers = pod["spec"]["initContainers"].as_array_mut();
+        if let Some(containers) = init_containers {
+            containers.retain(|container| container["name"] != CONTAINER_NAME);
+        }
+        let mut input = case.input.clone();
+        for pod in [&mut pod, &mut input] {
+            let spec = pod["spec"].as_object_mut().expect("a spec");
+            spec.remove("dnsPolicy");
+            spec.remove("dnsConfig");
+            if let Some(containers) = spec.get_mut("initContainers").and_then(Value::as_array_mut) {
+                containers.retain(|container| container["name"] != CONTAINER_NAME);
+            }
+        }
+        assert_contains(&pod, &input, &case.name());
     }
 }
 
@@ -146,4 +168,28 @@ fn places(value: &Value) -> Vec<String> {
         std::iter::once(format!("/{name}")).chain(deeper).collect::<Vec<_>>()
     };
     members.into_iter().flat_map(below).collect()
+}
+
+/// Asserts that `whole` contains `part`: its members, and the elements of its arrays in order.
+fn assert_contains(whole: &Value, part: &Value, place: &str) {
+    match (whole, part) {
+        // Absent and null are the same for the API server.
+        (_, Value::Null) => {}
+        (Value::Object(whole), Value::Object(part)) => {
+            for (key, value) in part {
+                if key == STATUS_ANNOTATION {
+                    continue;
+                }
+                let found = whole.get(key).unwrap_or(&Value::Null);
+                assert_contains(found, value, &format!("{place}/{key}"));
+            }
+        }
+        (Value::Array(whole), Value::Array(part)) => {
+            assert!(whole.len() >= part.len(), "{place}");
+            for (index, (found, value)) in whole.iter().zip(part).enumerate() {
+                assert_contains(found, value, &format!("{place}/{index}"));
+            }
+        }
+        _ => assert_eq!(whole, part, "{place}"),
+    }
 }

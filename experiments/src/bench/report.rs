@@ -5,6 +5,8 @@ use serde::Serialize;
 use super::peers::PEERS;
 use super::rows::{Goal, Line, Row};
 use super::subject::{ECHO, SIDECAR, Subject};
+use crate::plot::{Bars, bars};
+use podlocal_harness::failure::Failure;
 use podlocal_harness::table::{align, percentiles};
 
 /// The values of one turn of one subject.
@@ -111,6 +113,21 @@ impl Report {
         }
         text
     }
+}
+
+/// A page with a bar chart of the first quantity of each row.
+pub fn charts(report: &Report) -> Result<String, Failure> {
+    let mut charts: Vec<Bars> = Vec::new();
+    let mut row = "";
+    for line in report.lines.iter().filter(|line| std::mem::replace(&mut row, line.row) != line.row) {
+        let bar = |(colour, subject): (usize, &&'static str)| {
+            let median = line.figure(subject)?.median;
+            Some((colour, (*subject).to_owned(), median, line.shown(median)))
+        };
+        let bars = report.subjects.iter().enumerate().filter_map(bar).collect();
+        charts.push(Bars { title: line.what.to_owned(), bars });
+    }
+    bars("The sidecar, a bare echo and other forwarders, on one core", &charts)
 }
 
 impl Figures {

@@ -8,6 +8,7 @@ use clap::Parser;
 use clap::builder::PossibleValuesParser;
 use podlocal_experiments::bench::subject::Subject;
 use podlocal_experiments::bench::{Plan, echo, peers, report, run};
+use podlocal_experiments::plot::PlotFlag;
 use podlocal_experiments::program::{JsonFlag, exit_code};
 use podlocal_harness::failure::{Failure, WithContext};
 use podlocal_harness::programs::Programs;
@@ -29,6 +30,8 @@ struct Arguments {
     image: bool,
     #[command(flatten)]
     json: JsonFlag,
+    #[command(flatten)]
+    plot: PlotFlag,
     /// Exit with 1 when a goal is missed.
     #[arg(long)]
     check: bool,
@@ -51,6 +54,7 @@ fn measure(arguments: &Arguments) -> Result<bool, Failure> {
     let mut report = run(&arguments.plan, &subjects)?;
     report_missing(&missing, &mut report);
     arguments.json.write(&report, &report.table())?;
+    arguments.plot.write_svg(&report::charts(&report)?, "bench")?;
     Ok(!arguments.check || report.missed().is_empty())
 }
 

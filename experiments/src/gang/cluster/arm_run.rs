@@ -11,10 +11,10 @@ use podlocal_harness::cluster::{eventually, name_of, product};
 use podlocal_harness::time::now;
 use podlocal_settings::names::{INJECT_ENABLED, INJECT_LABEL};
 use serde_json::json;
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep};
 
 use super::super::arm::Arm;
-use super::figures::Figures;
+use super::figures::{Figures, QUIET};
 use super::start::{common_start, late, sleep_until};
 use super::{ArmRunner, Options, job, node_local};
 use podlocal_harness::failure::Failure;
@@ -28,9 +28,6 @@ const RUN: f64 = 150.0;
 
 /// The maximum number of reads of CoreDNS's counter while it grows, one every two seconds.
 const SETTLE: usize = 30;
-
-/// Queries per second above which other programs put load on CoreDNS; the components of a cluster send fewer.
-const QUIET: f64 = 1.0;
 
 /// The number of logs that are read in parallel, because two cores also run the pods.
 const READERS: usize = 4;
@@ -87,6 +84,7 @@ impl ArmRunner<'_> {
             _ => None,
         };
         let before = (self.queries().await?, self.coredns.restarts().await?);
+        let counting = Instant::now();
         let names = [&names[..], missing].concat();
         let start = common_start(now(), count, late_starts);
         progress(&format!("creating {count} pods, lookups in {:.0} s", start - now()));
@@ -101,7 +99,7 @@ impl ArmRunner<'_> {
         let others = self.others(start - 1.0).await?;
         if others > QUIET {
             progress(&format!(
-                "CoreDNS receives {others:.1} other queries per second, which are counted as well"
+                "CoreDNS receives {others:.1} other queries per second; they are subtracted, but slow it down"
             ));
         }
         sleep_until(start).await;
@@ -116,7 +114,8 @@ impl ArmRunner<'_> {
         progress("counting the queries");
         let queries = self.settled_queries(others).await?;
         figures.coredns_restarts = self.coredns.restarts().await? - before.1;
-        figures.queries = if figures.coredns_restarts > 0 { queries } else { queries - before.0 };
+        figures.queries_of_others_per_second = others;
+        figures.count(before.0, queries, counting.elapsed());
         progress(&format!(
             "{} of {} lookups failed, {} queries, {} restarts of CoreDNS",
             figures.failed, figures.lookups, figures.queries, figures.coredns_restarts

@@ -1,6 +1,7 @@
 //! The result of an arm, and the table.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use podlocal_harness::cluster::client::Lookup;
 use podlocal_harness::table::{columns, percentile};
@@ -8,6 +9,9 @@ use serde::Serialize;
 
 use super::super::arm::Arm;
 use super::super::law::{self, Cost};
+
+/// Queries per second above which other programs put load on CoreDNS; the components of a cluster send fewer.
+pub(super) const QUIET: f64 = 1.0;
 
 /// The texts of EAI_NONAME, a name that does not exist, in `gai_strerror` of glibc and musl.
 const NOT_FOUND: [&str; 2] = ["Name or service not known", "Name does not resolve"];
@@ -31,8 +35,10 @@ pub struct Figures {
     pub lookup_seconds: Vec<f64>,
     /// The time at which each pod had looked up all its names, in seconds from the common start, ascending.
     pub pod_seconds: Vec<f64>,
-    /// Queries that CoreDNS received since the creation of the pods.
+    /// Queries that CoreDNS received since the creation of the pods, without those of other programs.
     pub queries: u64,
+    /// Queries per second that CoreDNS received just before the common start, so from other programs.
+    pub queries_of_others_per_second: f64,
     /// The number of restarts of CoreDNS during the run. A restart resets its counter, so `queries` are those
     /// since the last restart.
     pub coredns_restarts: u64,
@@ -79,6 +85,24 @@ impl Figures {
         figures
     }
 
+    /// Sets the queries from CoreDNS's counter before and after the run; a restart of CoreDNS resets the
+    /// counter.
+    pub(super) fn count(&mut self, before: u64, after: u64, between: Duration) {
+        if self.coredns_restarts > 0 {
+            self.queries = after;
+            return;
+        }
+        let others = self.queries_of_others_per_second * between.as_secs_f64();
+        #[expect(clippy::cast_sign_loss, reason = "a rate and a time are not negative")]
+        let others = if self.is_disturbed() { others.round() as u64 } else { 0 };
+        self.queries = (after - before).saturating_sub(others);
+    }
+
+    /// Whether other programs put so much load on CoreDNS that the figures are not only those of the gang.
+    pub(super) fn is_disturbed(&self) -> bool {
+        self.queries_of_others_per_second > QUIET
+    }
+
     /// The values that the law compares.
     pub fn cost(&self) -> Cost {
         law::cost(self.failed, self.queries, &self.pod_seconds, self.pods)
@@ -100,14 +124,19 @@ pub fn table(arms: &[Figures]) -> String {
         [] => "-".to_owned(),
         _ => format!("{:.2}", percentile(ascending, share)),
     };
-    let at_least = |figures: &Figures| if figures.coredns_restarts > 0 { ">=" } else { "" };
+    // A restart resets the counter, and the number of other queries is an estimate.
+    let about = |figures: &Figures| match figures.coredns_restarts {
+        0 if figures.is_disturbed() => "~",
+        0 => "",
+        _ => ">=",
+    };
     columns(
         arms,
         &[
             ("arm", &|figures| figures.arm.name().to_owned()),
             ("CoreDNS CPU", &|figures| figures.coredns_cpu.clone().unwrap_or_else(|| "no limit".to_owned())),
             ("pods", &|figures| figures.pods.to_string()),
-            ("queries", &|figures| format!("{}{}", at_least(figures), figures.queries)),
+            ("queries", &|figures| format!("{}{}", about(figures), figures.queries)),
             ("CoreDNS restarts", &|figures| figures.coredns_restarts.to_string()),
             ("failed lookups", &|figures| format!("{} of {}", figures.failed, figures.lookups)),
             ("lookup p50 s", &|figures| seconds(&figures.lookup_seconds, 0.5)),
@@ -145,13 +174,28 @@ mod tests {
     }
 
     #[test]
-    fn a_count_that_a_restart_has_reset_is_marked() {
+    fn queries_of_others_are_subtracted_where_there_are_many() {
+        let counted = |others: f64, restarts: u64| {
+            let mut figures = Figures::of(Arm::Direct, None, 0.0, 1, &[], &[]);
+            (figures.queries_of_others_per_second, figures.coredns_restarts) = (others, restarts);
+            figures.count(100, 1900, Duration::from_secs(10));
+            figures.queries
+        };
+        assert_eq!(
+            [counted(0.5, 0), counted(20.0, 0), counted(20.0, 1), counted(999.0, 0)],
+            [1800, 1600, 1900, 0]
+        );
+    }
+
+    #[test]
+    fn counts_that_are_not_exact_are_marked() {
         let mut whole = Figures::of(Arm::Direct, None, 0.0, 1, &[], &[]);
         whole.queries = 1600;
         let restarted = Figures { queries: 7, coredns_restarts: 1, ..whole.clone() };
-        let text = table(&[whole, restarted]);
+        let disturbed = Figures { queries: 29, queries_of_others_per_second: 23.0, ..whole.clone() };
+        let text = table(&[whole, restarted, disturbed]);
         let lines: Vec<&str> = text.lines().collect();
         assert!(lines[1].contains("no limit") && lines[1].contains(" 1600 "), "{text}");
-        assert!(lines[2].contains(" >=7 "), "{text}");
+        assert!(lines[2].contains(" >=7 ") && lines[3].contains(" ~29 "), "{text}");
     }
 }
