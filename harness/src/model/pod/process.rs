@@ -40,7 +40,8 @@ impl Process {
         let mut command = container.command(&container.words())?;
         let child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn();
         let mut child = child.with_context(|| format!("starting container {}", container.name()))?;
-        reports.change(|container| container.started_at = now());
+        // It appears among the containers that have started.
+        reports.change(|_| ());
         let mut output = JoinSet::new();
         if let Some(stdout) = child.stdout.take() {
             output.spawn(forward(stdout, reports.clone(), |container| &mut container.output));

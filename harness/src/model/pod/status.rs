@@ -18,8 +18,6 @@ pub struct Status {
 /// The status of a container.
 #[derive(Debug, Clone, Default)]
 pub struct ContainerStatus {
-    /// When it was started, in seconds since 1970.
-    pub started_at: f64,
     /// The exit status, and its time in seconds since 1970; `None` while it runs.
     pub exit: Option<(ExitStatus, f64)>,
     /// Its standard output.
