@@ -135,6 +135,7 @@ impl Entry {
     }
 
     /// The whole message with TTLs as they are now, for decoding.
+    #[inline]
     pub fn aged(&self, now: Instant) -> Vec<u8> {
         let (message, ttls) = self.parts();
         let mut bytes = message.to_vec();
@@ -152,25 +153,30 @@ impl Entry {
         BLOCK_HEADER + size_of::<Facts>() + self.bytes().len()
     }
 
+    #[inline]
     fn facts(&self) -> &Facts {
         &self.0.header.header
     }
 
+    #[inline]
     fn message(&self) -> Option<Message<'_>> {
         Message::new(self.bytes())
     }
 
+    #[inline]
     fn bytes(&self) -> &[u8] {
         &self.0.slice
     }
 
     /// The message, and the offsets of its TTLs.
+    #[inline]
     fn parts(&self) -> (&[u8], impl Iterator<Item = u16>) {
         let (message, tail) = self.bytes().split_at(self.facts().message_length.into());
         (message, numbers(self.places(tail)))
     }
 
     /// The offsets of the TTLs, from the bytes behind the message.
+    #[inline]
     fn places<'a>(&self, tail: &'a [u8]) -> &'a [u8] {
         tail.split_at(tail.len() - RUN_LENGTH * usize::from(self.facts().runs)).0
     }

@@ -59,6 +59,7 @@ impl Entry {
     }
 
     /// The upstream's flags, with the client's RD and CD, and AD only for clients that understand it.
+    #[inline]
     fn flags(&self, client: &Client<'_>) -> Flags {
         let own = self.message().map_or(0, |message| message.flags().0);
         let mut flags = own & !(Flags::RD | Flags::CD) | (client.flags.0 & (Flags::RD | Flags::CD));
