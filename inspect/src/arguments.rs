@@ -5,7 +5,6 @@ use std::net::IpAddr;
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
-use hickory_proto::rr::Name;
 use podlocal_dns::report::target;
 use podlocal_dns::wire::{self, TYPE_A, TYPE_AAAA};
 use podlocal_settings::read::{Given, Read, SettingError, read};
@@ -177,7 +176,7 @@ fn expected_name(name: &str) -> Option<String> {
     if let Ok(address) = name.parse::<IpAddr>() {
         return Some(format!(
             "a name, because programs do not query DNS for an address. For the name of this address: lookup {} PTR",
-            Name::from(address)
+            reverse_name(address)
         ));
     }
     if name.is_empty() {
@@ -191,6 +190,21 @@ fn expected_name(name: &str) -> Option<String> {
     wire::name_from_text(name).is_none().then(|| {
         "labels of 1 to 63 characters, separated by dots, with at most 253 characters in total".to_owned()
     })
+}
+
+/// The owner name of the PTR record of an address (RFC 1035 section 3.5, RFC 3596 section 2.5).
+fn reverse_name(address: IpAddr) -> String {
+    match address {
+        IpAddr::V4(address) => {
+            let octets: Vec<_> = address.octets().iter().rev().map(ToString::to_string).collect();
+            format!("{}.in-addr.arpa.", octets.join("."))
+        }
+        IpAddr::V6(address) => {
+            let nibbles = address.octets().into_iter().rev().flat_map(|octet| [octet & 0xf, octet >> 4]);
+            let nibbles: Vec<_> = nibbles.map(|nibble| format!("{nibble:x}")).collect();
+            format!("{}.ip6.arpa.", nibbles.join("."))
+        }
+    }
 }
 
 #[cfg(test)]
