@@ -27,7 +27,7 @@ pub fn classify_from(
     if is_believed { AttemptResult::Answer } else { AttemptResult::NegativeIgnored }
 }
 
-/// The kind of a response, without its OPT record ([`super::query_message::without_opt`]), by itself: for any
+/// The kind of a response, without its OPT record ([`super::outgoing::without_opt`]), by itself: for any
 /// RCODE but NOERROR and NXDOMAIN another server may know better.
 pub fn classify(response: &[u8], transport: Transport) -> AttemptResult {
     let Some(message) = Message::new(response) else { return AttemptResult::Failure };
