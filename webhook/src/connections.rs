@@ -77,7 +77,8 @@ struct Entry {
     /// The time of the last change of state.
     since: Instant,
     bytes: usize,
-    /// A second descriptor of its socket, with which it is shut down; `None` in tests.
+    /// A second descriptor of its socket, with which it is shut down; `None` in tests. With those of both ports,
+    /// all connections have fewer descriptors than the usual soft limit of 1,024.
     socket: Option<TcpStream>,
 }
 
